@@ -1,0 +1,98 @@
+//! What is wrong with a config: every fault at once, each with its value and its remedy.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::{MAX_DURATION, Millis};
+
+names! {
+    /// The kind of a config fault. Stable: languages map these to their own errors.
+    pub enum FaultCode {
+        /// A number is outside the range that can work.
+        OutOfRange = "out-of-range",
+        /// Two or more values contradict each other.
+        Contradiction = "contradiction",
+        /// The parts add up to more than the whole.
+        OverBudget = "over-budget",
+        /// A name is missing, repeated or unknown.
+        BadName = "bad-name",
+    }
+}
+
+/// One fault of a config.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fault {
+    /// Its kind.
+    pub code: FaultCode,
+    /// Which field, as a path from the config's root (`backoff.cap`), `snake_case`.
+    pub field: String,
+    /// What is wrong with which value, and what to do about it.
+    pub message: String,
+}
+
+/// All faults of a config.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Faults {
+    faults: Vec<Fault>,
+    /// Prefixes of the fields of nested configs.
+    path: Vec<&'static str>,
+}
+
+impl Faults {
+    pub(crate) fn none() -> Self {
+        Self { faults: Vec::new(), path: Vec::new() }
+    }
+
+    /// The faults, in the order of the config's fields.
+    #[must_use]
+    pub fn list(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Adds a fault of `field`.
+    pub fn add(&mut self, code: FaultCode, field: &str, message: impl Into<String>) {
+        let mut path = self.path.join(".");
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(field);
+        self.faults.push(Fault { code, field: path, message: message.into() });
+    }
+
+    /// Checks a nested config under its field's name.
+    pub fn inside(&mut self, field: &'static str, check: impl FnOnce(&mut Self)) {
+        self.path.push(field);
+        check(self);
+        self.path.pop();
+    }
+
+    /// Requires a duration of `least..=MAX_DURATION`.
+    pub fn duration(&mut self, field: &str, value: Millis, least: Millis) {
+        self.range(field, value, least, MAX_DURATION, " ms");
+    }
+
+    /// Requires a number of `least..=most`.
+    pub fn range(&mut self, field: &str, value: u64, least: u64, most: u64, unit: &str) {
+        if value < least || value > most {
+            let message = alloc::format!("is {value}{unit}, must be {least} to {most}{unit}");
+            self.add(FaultCode::OutOfRange, field, message);
+        }
+    }
+
+    pub(crate) fn into_result(self) -> Result<(), Self> {
+        if self.faults.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the config cannot work:")?;
+        for Fault { field, message, .. } in &self.faults {
+            write!(f, "\n  {field} {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for Faults {}

@@ -1,0 +1,62 @@
+//! Time is a number that the host supplies.
+
+use crate::{Rejection, RejectionCode};
+
+/// Milliseconds of a host-supplied monotonic clock, or a duration on it. Below 2^53, so that it crosses to
+/// JavaScript as an exact number.
+pub type Millis = u64;
+
+/// The last instant that a machine accepts (2^53 − 1, `Number.MAX_SAFE_INTEGER`).
+pub const MAX_TIME: Millis = (1 << 53) - 1;
+
+/// The longest duration that a config may ask for: 400 days. Far above any use, and small enough that sums
+/// of a few of them never come near [`MAX_TIME`].
+pub const MAX_DURATION: Millis = 400 * 24 * 60 * 60 * 1000;
+
+/// `at` plus `duration`, never past [`MAX_TIME`].
+#[must_use]
+pub fn add(at: Millis, duration: Millis) -> Millis {
+    at.saturating_add(duration).min(MAX_TIME)
+}
+
+/// What is left from `now` until `at`; zero when that is past.
+#[must_use]
+pub fn until(now: Millis, at: Millis) -> Millis {
+    at.saturating_sub(now)
+}
+
+/// The latest time that a machine was told. It never runs backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Clock {
+    now: Millis,
+}
+
+impl Clock {
+    /// A clock that starts at `now`, cut to [`MAX_TIME`].
+    #[must_use]
+    pub fn starting_at(now: Millis) -> Self {
+        Self { now: now.min(MAX_TIME) }
+    }
+
+    /// The latest time seen.
+    #[must_use]
+    pub fn now(self) -> Millis {
+        self.now
+    }
+
+    /// The clock after the host said that it is `now`: a time before the latest one counts as the latest.
+    ///
+    /// # Errors
+    /// [`RejectionCode::TimeOutOfRange`] when `now` is beyond [`MAX_TIME`].
+    pub fn advanced(self, now: Millis) -> Result<Self, Rejection> {
+        if now > MAX_TIME {
+            return Err(Rejection { code: RejectionCode::TimeOutOfRange, input: "time", state: "any" });
+        }
+        Ok(Self { now: self.now.max(now) })
+    }
+
+    /// Moves the clock to `now`, for a machine whose times are being [rebased](crate::Rules::rebase).
+    pub fn rebase(&mut self, now: Millis) {
+        self.now = now;
+    }
+}
