@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::hash::Hash;
 
-use crate::{Clock, Faults, Message, Millis, Name, Reader, RecordFault, Settings, Writer, record, until};
+use crate::{
+    Clock, Faults, Message, Millis, Name, Random, Reader, RecordFault, Settings, Writer, record, until,
+};
 
 /// When to come back, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,7 +107,7 @@ pub trait Rules: Clone + Eq + Hash + fmt::Debug + Sized {
     /// Checks a config; every fault is added to `faults`, none stops the others from being found.
     fn check(config: &Self::Config, faults: &mut Faults);
     /// The machine at its start. The config has been checked.
-    fn start(config: Self::Config, seed: u64, clock: Clock) -> Self;
+    fn start(config: Self::Config, random: Random, clock: Clock) -> Self;
 
     /// The config that it was started with.
     fn config(&self) -> &Self::Config;
@@ -152,10 +154,18 @@ pub trait Machine: Rules {
     /// # Errors
     /// All [`Faults`] of a config that cannot work, each with its value and its remedy.
     fn new(config: Self::Config, seed: u64, now: Millis) -> Result<Self, Faults> {
+        Self::drawing(config, Random::seeded(seed), now)
+    }
+
+    /// A machine at its start, with a source of randomness of the caller's choice: tests and the explorer script it.
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    fn drawing(config: Self::Config, random: Random, now: Millis) -> Result<Self, Faults> {
         let mut faults = Faults::none();
         Self::check(&config, &mut faults);
         faults.into_result()?;
-        Ok(Self::start(config, seed, Clock::starting_at(now)))
+        Ok(Self::start(config, random, Clock::starting_at(now)))
     }
 
     /// Works off what is due, then the input.

@@ -47,7 +47,6 @@ impl Operations {
     pub fn issued(&self) -> u32 {
         self.issued
     }
-
 }
 
 impl Record for Operations {

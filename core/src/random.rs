@@ -57,7 +57,6 @@ impl Random {
         };
         low.saturating_add(offset)
     }
-
 }
 
 impl Record for Random {

@@ -201,7 +201,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`RecordFault::Corrupt`] when none follows or it is beyond reason.
     pub fn length(&mut self) -> Result<u64, RecordFault> {
-        self.number().and_then(|length| if length <= MAX_LENGTH { Ok(length) } else { Err(RecordFault::Corrupt) })
+        self.number()
+            .and_then(|length| if length <= MAX_LENGTH { Ok(length) } else { Err(RecordFault::Corrupt) })
     }
 
     /// Takes a text.
