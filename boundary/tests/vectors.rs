@@ -246,9 +246,9 @@ fn every_vector_of_the_index_is_replayed_on_both_paths() {
 fn the_digest_of_each_machine_is_the_published_one() {
     let mut digests = read("digests.json");
     for entry in digests.as_array_mut().expect("a list") {
-        let machine = entry["machine"].as_str().unwrap();
+        let machine = entry["machine"].as_str().unwrap().to_owned();
         let (seed, steps) = (entry["seed"].as_u64().unwrap(), entry["steps"].as_u64().unwrap());
-        let digest = script::run(machine, &entry["config"].to_string(), seed, steps as u32).unwrap();
+        let digest = script::run(&machine, &entry["config"].to_string(), seed, steps as u32).unwrap();
         let digest = format!("{digest:016x}");
         if blessing() {
             entry["digest"] = json!(digest);
