@@ -1,9 +1,19 @@
 //! Close codes: what to do when a connection closes, and what may be sent (rules C1–C3).
+//!
+//! The same number means different things to different servers: 4001 is a drain to our relays, a missing app
+//! to Pusher and a wrong opcode to Discord. So there is no answer without a [`Profile`], and a profile is data:
+//! a built-in one, with rules of one's own before it. [`Profile::decide`], [`disconnected`], [`may_send`],
+//! [`remap`] and [`cut_reason`] are functions on values; [`ClosePolicy`] asks them over a language boundary. It
+//! has no state (its one, resting, state is `answering`) and never wants to be woken.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::{FaultCode, Faults, MAX_DURATION, Millis};
+use crate::{
+    Clock, Deadline, Explanation, FaultCode, Faults, MAX_DURATION, Millis, Reader, Record, RecordFault,
+    Rejection, Rules, Writer,
+};
 
 names! {
     /// What to do after a close.
@@ -487,4 +497,96 @@ pub fn cut_reason(reason: &str) -> &str {
         end = end.saturating_sub(1);
     }
     reason.get(..end).unwrap_or("")
+}
+
+names! {
+    /// Why a close policy wants to be woken: never.
+    pub enum Why {
+        /// Stands here as a closed set needs a word; no deadline carries it.
+        Never = "never",
+    }
+}
+
+/// The close policy of one profile, as a machine without state, so that every language can ask it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClosePolicy {
+    profile: Arc<Profile>,
+    clock: Clock,
+}
+
+impl Rules for ClosePolicy {
+    const NAME: &'static str = "close-policy";
+    const SNAPSHOT_VERSION: u16 = 1;
+    type Config = Profile;
+    type Input = Input;
+    type Effect = Effect;
+    type Why = Why;
+
+    fn check(profile: &Profile, faults: &mut Faults) {
+        profile.check(faults);
+    }
+
+    /// The seed is not used: a drawn delay is the business of whoever waits.
+    fn start(profile: Profile, _seed: u64, clock: Clock) -> Self {
+        Self { profile: Arc::new(profile), clock }
+    }
+
+    fn config(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    fn state(&self) -> &'static str {
+        "answering"
+    }
+
+    fn is_resting(&self) -> bool {
+        true
+    }
+
+    fn next_timer(&self) -> Option<Deadline<Why>> {
+        None
+    }
+
+    fn rebase(&mut self, now: Millis) {
+        self.clock.rebase(now);
+    }
+
+    fn fire(&mut self, _why: Why, _effects: &mut Vec<Effect>) {}
+
+    fn apply(&mut self, input: &Input, effects: &mut Vec<Effect>) -> Result<(), Rejection> {
+        effects.push(match *input {
+            Input::Closed { code, tls, subscribed } => self.profile.decide(code, tls, subscribed).into(),
+            Input::Disconnected { reason } => disconnected(reason),
+            Input::Send { code, sender, remap: true } => Effect::SendCode { code: remap(code, sender) },
+            Input::Send { code, sender, remap: false } if may_send(code, sender) => Effect::SendCode { code },
+            Input::Send { code, .. } => Effect::RefuseCode { code },
+        });
+        Ok(())
+    }
+
+    fn explain(&self) -> Explanation {
+        let Profile { base, rules } = &*self.profile;
+        Explanation {
+            state: self.state(),
+            because: alloc::format!("it answers by profile `{base}` and {} rules before it", rules.len()),
+            waits_for: String::from("a question"),
+            next: None,
+        }
+    }
+
+    fn write(&self, to: &mut Writer) {
+        self.profile.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, RecordFault> {
+        Ok(Self { profile: Record::read(from)?, clock: Clock::starting_at(0) })
+    }
 }
