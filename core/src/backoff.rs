@@ -412,10 +412,10 @@ impl Rules for Backoff {
         faults.duration("stable_after", config.stable_after, 1);
     }
 
-    fn start(config: Config, seed: u64, clock: Clock) -> Self {
+    fn start(config: Config, random: Random, clock: Clock) -> Self {
         Self {
             config: Arc::new(config),
-            random: Random::seeded(seed),
+            random,
             clock,
             state: State::Idle,
             ends: None,

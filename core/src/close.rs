@@ -11,8 +11,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::{
-    Clock, Deadline, Explanation, FaultCode, Faults, MAX_DURATION, Millis, Reader, Record, RecordFault,
-    Rejection, Rules, Writer,
+    Clock, Deadline, Explanation, FaultCode, Faults, MAX_DURATION, Millis, Random, Reader, Record,
+    RecordFault, Rejection, Rules, Writer,
 };
 
 names! {
@@ -526,8 +526,8 @@ impl Rules for ClosePolicy {
         profile.check(faults);
     }
 
-    /// The seed is not used: a drawn delay is the business of whoever waits.
-    fn start(profile: Profile, _seed: u64, clock: Clock) -> Self {
+    /// Nothing is drawn here: that is the business of whoever waits.
+    fn start(profile: Profile, _random: Random, clock: Clock) -> Self {
         Self { profile: Arc::new(profile), clock }
     }
 
