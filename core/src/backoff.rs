@@ -186,7 +186,8 @@ impl Escalation {
     /// longer (B4). Either way the escalation goes on.
     pub fn next(&mut self, policy: &Policy, random: &mut Random, hint: Option<Millis>) -> Millis {
         let (low, high) = policy.interval(self.attempt, self.previous);
-        let drawn = random.between(low, high);
+        // An interval of one point takes no draw, so that a script of draws lists only what is random.
+        let drawn = if low == high { low } else { random.between(low, high) };
         self.attempt = self.attempt.saturating_add(1);
         self.previous = if policy.jitter == Jitter::Decorrelated { drawn } else { 0 };
         drawn.max(policy.honoured(hint))

@@ -145,7 +145,7 @@ impl<M: Machine> Run<M> {
 
     /// The input of a planned step; none is a tick.
     fn input(&self, planned: &Planned) -> Option<M::Input> {
-        if planned.what % 4 == 0 {
+        if planned.what.is_multiple_of(4) {
             return None;
         }
         let tag = (planned.what / 4) % M::Input::VARIANTS.len();
@@ -250,10 +250,10 @@ fn lawful<M: Machine>(machine: &mut M, at: u64, input: Option<&M::Input>) -> Res
                 assert_eq!(tell(&mut clamped, now, input), answer, "a clock that runs backwards is clamped");
                 assert_eq!(clamped, *machine);
             }
-            if input.is_some() {
+            if let Some(input) = input {
                 let mut split = before.clone();
                 let mut effects = split.tick(at).expect("the time was accepted").effects;
-                let second = split.handle(at, input.unwrap()).expect("the input was accepted");
+                let second = split.handle(at, input).expect("the input was accepted");
                 effects.extend(second.effects);
                 assert_eq!(effects, step.effects, "what is due comes first, then the input");
                 assert_eq!(split, *machine);
