@@ -67,7 +67,7 @@ macro_rules! machines {
     };
 }
 
-machines! {}
+machines! { tidegate::directory::Directory, tidegate::peer::Peer }
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
