@@ -71,6 +71,7 @@ machines! {
     tidegate::backoff::Backoff,
     tidegate::close::ClosePolicy,
 }
+machines! { tidegate::directory::Directory, tidegate::peer::Peer }
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
