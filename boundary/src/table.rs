@@ -70,6 +70,7 @@ macro_rules! machines {
 machines! {
     tidegate::backoff::Backoff,
     tidegate::close::ClosePolicy,
+    tidegate::tunnel::Tunnel,
 }
 machines! { tidegate::directory::Directory, tidegate::peer::Peer }
 
