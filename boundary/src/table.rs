@@ -67,7 +67,12 @@ macro_rules! machines {
     };
 }
 
-machines! {}
+machines! {
+    tidegate::backoff::Backoff,
+    tidegate::close::ClosePolicy,
+    tidegate::tunnel::Tunnel,
+}
+machines! { tidegate::directory::Directory, tidegate::peer::Peer }
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
