@@ -1,0 +1,2 @@
+/** tidegate: the lifecycle of a gateway, for Node. */
+export {}
