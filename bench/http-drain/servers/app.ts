@@ -1,0 +1,69 @@
+/** The application that every contender serves: it reads a body, waits if asked to, and says what it read. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
+import express from 'express'
+import fastify from 'fastify'
+
+export type AppKind = 'node' | 'express' | 'fastify'
+
+export const APP = (process.env.APP ?? 'node') as AppKind
+const HTTP2 = process.env.HTTP2 === '1'
+
+/** What the other side of an exchange looks like, whether HTTP/1 or the HTTP/2 look-alike. */
+type Request = Pick<IncomingMessage, 'on' | 'headers'>
+type Response = Pick<ServerResponse, 'setHeader' | 'end'>
+
+export function handle(request: Request, response: Response): void {
+  let size = 0
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.length
+  })
+  request.on('end', () => {
+    const answer = () => {
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ size }))
+    }
+    const wait = Number(request.headers['x-wait'] ?? 0)
+    if (wait > 0) setTimeout(answer, wait)
+    else answer()
+  })
+}
+
+/** A server of the kind that the environment asks for. */
+export async function createApp(): Promise<Server> {
+  if (HTTP2) return createHttp2Server(handle as never) as Http2Server as unknown as Server
+  if (APP === 'express') {
+    const app = express()
+    app.post('/', (request, response) => handle(request, response))
+    return createServer(app)
+  }
+  if (APP === 'fastify') {
+    const app = createFastify()
+    await app.ready()
+    return app.server
+  }
+  return createServer(handle)
+}
+
+export function createFastify() {
+  const app = fastify()
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _body, done) => done(null))
+  app.post('/', (request, reply) => {
+    reply.hijack()
+    handle(request.raw, reply.raw)
+  })
+  return app
+}
+
+/** Listens on a free port and tells the benchmark which. */
+export async function listen(server: Server): Promise<void> {
+  // The queue must hold every connection of the load at once.
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', 4096, resolve))
+  announce(server)
+}
+
+export function announce(server: Server): void {
+  const address = server.address()
+  if (address && typeof address === 'object') process.stdout.write(`port ${address.port}\n`)
+}
