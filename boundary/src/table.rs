@@ -67,7 +67,10 @@ macro_rules! machines {
     };
 }
 
-machines! {}
+machines! {
+    tidegate::backoff::Backoff,
+    tidegate::close::ClosePolicy,
+}
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
