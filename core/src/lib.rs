@@ -74,7 +74,7 @@ pub use fault::{Fault, FaultCode, Faults};
 pub use operation::{Answer, OperationId, Operations};
 pub use random::{Draw, Random};
 pub use record::{Reader, Record, RecordFault, Writer};
-pub use time::{Clock, MAX_DURATION, MAX_TIME, Millis, add, until};
+pub use time::{Clock, MAX_DURATION, MAX_TIME, Millis, NEVER, add, until};
 pub use wire::{
     Field, FieldKind, FieldSpec, MAX_FIELDS, Message, NONE, Name, NameSpec, Setting, SettingSpec, Settings,
     SettingsSpec, Variant, Words,
