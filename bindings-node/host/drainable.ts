@@ -12,8 +12,10 @@ export type Intent = 'idle' | 'handoff' | 'restart' | 'decommission'
 export interface Farewell {
   /** What the stop is for. */
   intent: Intent
-  /** One word for people and for in-band notices: the intent, unless the host gave a text of its own. */
+  /** One word for people and for in-band notices: the intent. */
   reason: string
+  /** The lifecycle's close code for this intent, for sources that have none of their own. */
+  code: number
 }
 
 /**
@@ -79,4 +81,4 @@ export interface DrainSource {
 }
 
 /** How long a source may take over an abort, so that close frames still reach the wire. Milliseconds. */
-export const ABORT_LIMIT = 250
+export const ABORT_LIMIT = 100

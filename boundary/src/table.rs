@@ -71,8 +71,10 @@ machines! {
     tidegate::backoff::Backoff,
     tidegate::close::ClosePolicy,
     tidegate::tunnel::Tunnel,
+    tidegate::drain::Drain,
+    tidegate::peer::Peer,
+    tidegate::directory::Directory,
 }
-machines! { tidegate::directory::Directory, tidegate::peer::Peer }
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
