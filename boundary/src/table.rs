@@ -70,6 +70,10 @@ macro_rules! machines {
 machines! {
     tidegate::backoff::Backoff,
     tidegate::close::ClosePolicy,
+    tidegate::directory::Directory,
+    tidegate::drain::Drain,
+    tidegate::peer::Peer,
+    tidegate::tunnel::Tunnel,
 }
 
 fn unknown(name: &str) -> CreateError {

@@ -1,0 +1,128 @@
+//! The commands of this repository. `cargo xtask` lists them.
+
+mod process;
+mod setup;
+mod suites;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
+    Redeploys a fleet of relays under load, without tidegate and with it, and shows the table.
+cargo xtask test  [SUITE …] [--list]
+    Sets up what is missing, then runs every check and test; counts passed, failed, not run.
+cargo xtask bench NAME [OPTION …]
+    Runs a benchmark of bench/ against its peers: http-drain, …
+cargo xtask setup
+    Only sets up: system packages, npm packages, the native addon.
+cargo xtask types
+    Writes the TypeScript types anew from the core's descriptions.
+cargo xtask bless
+    Writes the expected steps of vectors/ anew, as a draft to be reviewed.
+";
+
+/// What every command needs.
+pub struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    fn here() -> Self {
+        // CARGO_MANIFEST_DIR is xtask/; its parent is the root of the workspace.
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self { root: manifest.parent().unwrap_or(manifest).to_path_buf() }
+    }
+
+    /// A path below the root.
+    #[must_use]
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// A command that runs at the root.
+    #[must_use]
+    pub fn command(&self, program: &str, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).current_dir(&self.root);
+        command
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = arguments.iter().map(String::as_str);
+    let workspace = Workspace::here();
+    let command = words.next().unwrap_or("help");
+    let rest: Vec<&str> = words.collect();
+    let result =
+        match command {
+            "demo" => demo(&workspace, &rest),
+            "test" => suites::run(&workspace, &rest),
+            "bench" => bench(&workspace, &rest),
+            "setup" => setup::everything(&workspace).map(|()| 0),
+            "types" => process::run(workspace.command(
+                "cargo",
+                &["run", "-q", "-p", "tidegate-boundary", "--bin", "types", "--", "--write"],
+            )),
+            "bless" => process::run(
+                workspace
+                    .command("cargo", &["test", "-p", "tidegate-boundary", "--test", "vectors"])
+                    .env("TIDEGATE_BLESS", "1"),
+            ),
+            "help" | "--help" | "-h" => {
+                print!("{USAGE}");
+                Ok(0)
+            }
+            other => Err(format!("there is no command `{other}`\n\n{USAGE}")),
+        };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Sets up and hands over to the runner of the demo, which is a Node program like the relays that it runs.
+fn demo(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    let real_redis = arguments.contains(&"--redis");
+    setup::for_node(workspace)?;
+    if real_redis {
+        setup::system_package("redis-server", "redis-server")?;
+    }
+    let mut node = vec!["--import", "tsx", "examples/relay/demo/main.ts"];
+    node.extend(arguments);
+    process::run(&mut workspace.command("node", &node))
+}
+
+fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    let Some((name, options)) = arguments.split_first() else {
+        return Err(format!("which benchmark? There are {}", benchmarks(workspace).join(", ")));
+    };
+    if !benchmarks(workspace).iter().any(|known| known == name) {
+        return Err(format!(
+            "there is no benchmark `{name}`; there are {}",
+            benchmarks(workspace).join(", ")
+        ));
+    }
+    setup::for_node(workspace)?;
+    let script = format!("bench/{name}/main.ts");
+    let mut node = vec!["--import", "tsx", script.as_str()];
+    node.extend(options);
+    process::run(&mut workspace.command("node", &node))
+}
+
+/// The folders of bench/ that have a main program.
+fn benchmarks(workspace: &Workspace) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(workspace.path("bench"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().join("main.ts").exists())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
