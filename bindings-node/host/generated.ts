@@ -114,6 +114,82 @@ export type CloseSender =
 
 export const closeSenderValues: readonly CloseSender[] = ['server', 'client', 'browser']
 
+/** Why a command was refused. */
+export type DirectoryRefusal =
+  /** A later epoch was granted since. */
+  | 'stale-epoch'
+  /** Another machine, or another life of this one, owns the row, though with no later epoch. */
+  | 'other-owner'
+  /** Nobody owns the row (it expired, was cleared or lost): register again. */
+  | 'no-row'
+
+export const directoryRefusalValues: readonly DirectoryRefusal[] = ['stale-epoch', 'other-owner', 'no-row']
+
+/** When a step of the stop runs. */
+export type StepKind =
+  /** While still accepting: take this process out of balancers and DNS (D3). */
+  | 'unroute'
+  /** When everything has drained: flush, hand back, close (D8). */
+  | 'release'
+
+export const stepKindValues: readonly StepKind[] = ['unroute', 'release']
+
+/** What a stop is for. Ordered: a later begin can only raise it (D2). */
+export type Intent =
+  /** Nothing to do any more. */
+  | 'idle'
+  /** A successor has taken the sockets over. */
+  | 'handoff'
+  /** The process comes back. */
+  | 'restart'
+  /** The process does not come back. */
+  | 'decommission'
+
+export const intentValues: readonly Intent[] = ['idle', 'handoff', 'restart', 'decommission']
+
+/** Where a drain is (D1). Never backwards. */
+export type DrainPhase =
+  /** Not serving yet. */
+  | 'starting'
+  /** Serving. */
+  | 'serving'
+  /** Not ready any more, still accepting. */
+  | 'lame-duck'
+  /** The public door is closed; what is there finishes. */
+  | 'draining'
+  /** Out of time: what is left is cut. */
+  | 'forcing'
+  /** The release steps run. */
+  | 'releasing'
+  /** Over. */
+  | 'stopped'
+
+export const drainPhaseValues: readonly DrainPhase[] = ['starting', 'serving', 'lame-duck', 'draining', 'forcing', 'releasing', 'stopped']
+
+/** Why a peer was not admitted, or left. */
+export type PeerDeparture =
+  /** The login was refused (1008). */
+  | 'refused'
+  /** The directory could not be written (1011). */
+  | 'directory-failed'
+  /** The relay is draining. */
+  | 'draining'
+  /** A newer connection of the same host took over. */
+  | 'replaced'
+  /**
+   * The directory says that somebody else owns the row: a newer connection elsewhere (the replaced
+   * code), or one that registered first while this one was about to (1011).
+   */
+  | 'fenced'
+  /** It did not answer its pings (1001). */
+  | 'silent'
+  /** The socket closed. */
+  | 'closed'
+  /** The relay closed it. */
+  | 'asked'
+
+export const peerDepartureValues: readonly PeerDeparture[] = ['refused', 'directory-failed', 'draining', 'replaced', 'fenced', 'silent', 'closed', 'asked']
+
 /** What counts as acceptance by the application (T1). */
 export type TunnelAcceptance =
   /** An explicit `accepted`. */
@@ -187,82 +263,6 @@ export type TunnelStopReason =
   | 'replaced'
 
 export const tunnelStopReasonValues: readonly TunnelStopReason[] = ['asked', 'fatal', 'replaced']
-
-/** When a step of the stop runs. */
-export type StepKind =
-  /** While still accepting: take this process out of balancers and DNS (D3). */
-  | 'unroute'
-  /** When everything has drained: flush, hand back, close (D8). */
-  | 'release'
-
-export const stepKindValues: readonly StepKind[] = ['unroute', 'release']
-
-/** What a stop is for. Ordered: a later begin can only raise it (D2). */
-export type Intent =
-  /** Nothing to do any more. */
-  | 'idle'
-  /** A successor has taken the sockets over. */
-  | 'handoff'
-  /** The process comes back. */
-  | 'restart'
-  /** The process does not come back. */
-  | 'decommission'
-
-export const intentValues: readonly Intent[] = ['idle', 'handoff', 'restart', 'decommission']
-
-/** Where a drain is (D1). Never backwards. */
-export type DrainPhase =
-  /** Not serving yet. */
-  | 'starting'
-  /** Serving. */
-  | 'serving'
-  /** Not ready any more, still accepting. */
-  | 'lame-duck'
-  /** The public door is closed; what is there finishes. */
-  | 'draining'
-  /** Out of time: what is left is cut. */
-  | 'forcing'
-  /** The release steps run. */
-  | 'releasing'
-  /** Over. */
-  | 'stopped'
-
-export const drainPhaseValues: readonly DrainPhase[] = ['starting', 'serving', 'lame-duck', 'draining', 'forcing', 'releasing', 'stopped']
-
-/** Why a command was refused. */
-export type DirectoryRefusal =
-  /** A later epoch was granted since. */
-  | 'stale-epoch'
-  /** Another machine, or another life of this one, owns the row, though with no later epoch. */
-  | 'other-owner'
-  /** Nobody owns the row (it expired, was cleared or lost): register again. */
-  | 'no-row'
-
-export const directoryRefusalValues: readonly DirectoryRefusal[] = ['stale-epoch', 'other-owner', 'no-row']
-
-/** Why a peer was not admitted, or left. */
-export type PeerDeparture =
-  /** The login was refused (1008). */
-  | 'refused'
-  /** The directory could not be written (1011). */
-  | 'directory-failed'
-  /** The relay is draining. */
-  | 'draining'
-  /** A newer connection of the same host took over. */
-  | 'replaced'
-  /**
-   * The directory says that somebody else owns the row: a newer connection elsewhere (the replaced
-   * code), or one that registered first while this one was about to (1011).
-   */
-  | 'fenced'
-  /** It did not answer its pings (1001). */
-  | 'silent'
-  /** The socket closed. */
-  | 'closed'
-  /** The relay closed it. */
-  | 'asked'
-
-export const peerDepartureValues: readonly PeerDeparture[] = ['refused', 'directory-failed', 'draining', 'replaced', 'fenced', 'silent', 'closed', 'asked']
 
 /** A retry timer. */
 export interface BackoffConfig {
@@ -410,121 +410,15 @@ export interface CloseRule {
   readonly replaced?: boolean | undefined
 }
 
-/** How a tunnel behaves. */
-export interface TunnelConfig {
-  /** The delays between attempts. */
-  readonly backoff?: BackoffPolicy | undefined
+/** How rows live. */
+export interface DirectoryConfig {
   /**
-   * The least delay of `slow-backoff` answers. Milliseconds.
+   * How long a row lives past its last renew. Milliseconds. Three renews of the default interval, so that
+   * one lost renew and one slow retry cost nobody their row.
    *
-   * Default: `30000`.
+   * Default: `90000`.
    */
-  readonly slowDelay?: number | undefined
-  /** What close codes mean. */
-  readonly profile?: CloseProfile | undefined
-  /**
-   * What counts as acceptance.
-   *
-   * Default: `'first-inbound'`.
-   */
-  readonly acceptance?: TunnelAcceptance | undefined
-  /**
-   * Time without a close that counts as acceptance (`acceptance: quiet`). Milliseconds.
-   *
-   * Default: `1000`.
-   */
-  readonly quietTime?: number | undefined
-  /**
-   * The limit of the URL and credential providers together. Milliseconds.
-   *
-   * Default: `10000`.
-   */
-  readonly prepareLimit?: number | undefined
-  /**
-   * The limit of opening a socket: connect, TLS and upgrade. Milliseconds.
-   *
-   * Default: `20000`.
-   */
-  readonly dialLimit?: number | undefined
-  /**
-   * The limit of acceptance after the socket opened. Milliseconds.
-   *
-   * Default: `10000`.
-   */
-  readonly acceptLimit?: number | undefined
-  /**
-   * Inbound silence after which a ping goes out. Milliseconds. 0: never ping, as where the server pings.
-   *
-   * Default: `30000`.
-   */
-  readonly pingAfter?: number | undefined
-  /**
-   * Inbound silence after which the connection is dead. Milliseconds; longer than `ping_after`. 0: never.
-   *
-   * Default: `75000`.
-   */
-  readonly deadAfter?: number | undefined
-  /**
-   * How late a timer may fire, or the answer to a `sample` be, before silence is no longer
-   * trusted (suspend, stalled event loop). Milliseconds.
-   *
-   * Default: `5000`.
-   */
-  readonly stallTolerance?: number | undefined
-  /**
-   * How long a connection must be up before the backoff starts anew (B6); drawn from half of it to all of it. Milliseconds.
-   *
-   * Default: `5000`.
-   */
-  readonly stableAfter?: number | undefined
-  /**
-   * How many immediate reconnects are allowed in `immediate_window` (T6).
-   *
-   * Default: `3`.
-   */
-  readonly immediateBudget?: number | undefined
-  /**
-   * The window of `immediate_budget`. Milliseconds.
-   *
-   * Default: `60000`.
-   */
-  readonly immediateWindow?: number | undefined
-  /**
-   * How long an old connection may finish its work after the new one took over (T5). Milliseconds.
-   *
-   * Default: `30000`.
-   */
-  readonly finishLimit?: number | undefined
-  /**
-   * The longest window of a drain notice that is honoured. Milliseconds.
-   *
-   * Default: `300000`.
-   */
-  readonly noticeMax?: number | undefined
-  /**
-   * How many endpoints the host knows; the core names them 0, 1, …
-   *
-   * Default: `1`.
-   */
-  readonly endpoints?: number | undefined
-  /**
-   * Failed dials in a row after which the next endpoint is tried (T9).
-   *
-   * Default: `3`.
-   */
-  readonly rotateAfter?: number | undefined
-  /**
-   * How many messages are buffered while down (T10).
-   *
-   * Default: `1000`.
-   */
-  readonly bufferLimit?: number | undefined
-  /**
-   * What happens beyond that.
-   *
-   * Default: `'refuse'`.
-   */
-  readonly overflow?: BufferOverflow | undefined
+  readonly ttl?: number | undefined
 }
 
 /** How a process stops. */
@@ -697,15 +591,121 @@ export interface PeerConfig {
   readonly drainCode?: number | undefined
 }
 
-/** How rows live. */
-export interface DirectoryConfig {
+/** How a tunnel behaves. */
+export interface TunnelConfig {
+  /** The delays between attempts. */
+  readonly backoff?: BackoffPolicy | undefined
   /**
-   * How long a row lives past its last renew. Milliseconds. Three renews of the default interval, so that
-   * one lost renew and one slow retry cost nobody their row.
+   * The least delay of `slow-backoff` answers. Milliseconds.
    *
-   * Default: `90000`.
+   * Default: `30000`.
    */
-  readonly ttl?: number | undefined
+  readonly slowDelay?: number | undefined
+  /** What close codes mean. */
+  readonly profile?: CloseProfile | undefined
+  /**
+   * What counts as acceptance.
+   *
+   * Default: `'first-inbound'`.
+   */
+  readonly acceptance?: TunnelAcceptance | undefined
+  /**
+   * Time without a close that counts as acceptance (`acceptance: quiet`). Milliseconds.
+   *
+   * Default: `1000`.
+   */
+  readonly quietTime?: number | undefined
+  /**
+   * The limit of the URL and credential providers together. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly prepareLimit?: number | undefined
+  /**
+   * The limit of opening a socket: connect, TLS and upgrade. Milliseconds.
+   *
+   * Default: `20000`.
+   */
+  readonly dialLimit?: number | undefined
+  /**
+   * The limit of acceptance after the socket opened. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly acceptLimit?: number | undefined
+  /**
+   * Inbound silence after which a ping goes out. Milliseconds. 0: never ping, as where the server pings.
+   *
+   * Default: `30000`.
+   */
+  readonly pingAfter?: number | undefined
+  /**
+   * Inbound silence after which the connection is dead. Milliseconds; longer than `ping_after`. 0: never.
+   *
+   * Default: `75000`.
+   */
+  readonly deadAfter?: number | undefined
+  /**
+   * How late a timer may fire, or the answer to a `sample` be, before silence is no longer
+   * trusted (suspend, stalled event loop). Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly stallTolerance?: number | undefined
+  /**
+   * How long a connection must be up before the backoff starts anew (B6); drawn from half of it to all of it. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly stableAfter?: number | undefined
+  /**
+   * How many immediate reconnects are allowed in `immediate_window` (T6).
+   *
+   * Default: `3`.
+   */
+  readonly immediateBudget?: number | undefined
+  /**
+   * The window of `immediate_budget`. Milliseconds.
+   *
+   * Default: `60000`.
+   */
+  readonly immediateWindow?: number | undefined
+  /**
+   * How long an old connection may finish its work after the new one took over (T5). Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly finishLimit?: number | undefined
+  /**
+   * The longest window of a drain notice that is honoured. Milliseconds.
+   *
+   * Default: `300000`.
+   */
+  readonly noticeMax?: number | undefined
+  /**
+   * How many endpoints the host knows; the core names them 0, 1, …
+   *
+   * Default: `1`.
+   */
+  readonly endpoints?: number | undefined
+  /**
+   * Failed dials in a row after which the next endpoint is tried (T9).
+   *
+   * Default: `3`.
+   */
+  readonly rotateAfter?: number | undefined
+  /**
+   * How many messages are buffered while down (T10).
+   *
+   * Default: `1000`.
+   */
+  readonly bufferLimit?: number | undefined
+  /**
+   * What happens beyond that.
+   *
+   * Default: `'refuse'`.
+   */
+  readonly overflow?: BufferOverflow | undefined
 }
 
 /** What happened to the thing that is tried. */
@@ -848,230 +848,115 @@ export type ClosePolicyWhy =
   /** Stands here as a closed set needs a word; no deadline carries it. */
   | 'never'
 
-/**
- * What happened to a tunnel. A `generation` names a connection; what happens on one that is neither the
- * current, the next nor a finishing one is a no-op (T3).
- */
-export type TunnelInput =
-  /** Connect and stay connected. In `stopped` this is the explicit restart (T8). */
+/** A command on one row. `machine` is a number that the store gives to a machine's name. */
+export type DirectoryInput =
+  /** Take the row, with the epoch after the one that is carried. */
   | {
-      readonly type: 'start'
-    }
-  /** Disconnect and stay so. */
-  | {
-      readonly type: 'stop'
-    }
-  /** The URL and the credentials are there. */
-  | {
-      readonly type: 'prepared'
-      /** Which. */
-      readonly operation: number
-    }
-  /** A provider failed. */
-  | {
-      readonly type: 'prepare-failed'
-      /** Which. */
-      readonly operation: number
-    }
-  /** The socket is open. */
-  | {
-      readonly type: 'opened'
-      /** The connection. */
-      readonly generation: number
-    }
-  /** The socket could not be opened. */
-  | {
-      readonly type: 'dial-failed'
-      /** The connection. */
-      readonly generation: number
-      /** Why. */
-      readonly failure: DialFailure
-      /** The server's `Retry-After`. Milliseconds. */
-      readonly retryAfter?: number | null | undefined
-    }
-  /** The application accepted the connection. */
-  | {
-      readonly type: 'accepted'
-      /** The connection. */
-      readonly generation: number
-    }
-  /** The latest inbound frame of a connection: the first one, or the answer to `sample`. */
-  | {
-      readonly type: 'inbound'
-      /** The connection. */
-      readonly generation: number
-      /** How long ago it came. Milliseconds. */
-      readonly ago: number
-    }
-  /** The connection closed. */
-  | {
-      readonly type: 'closed'
-      /** The connection. */
-      readonly generation: number
-      /** The close code; 1005 without a status, 1006 without a close frame. */
-      readonly code: number
-      /** The server's hint when to come back. Milliseconds. */
-      readonly retryAfter?: number | null | undefined
-      /** Whether it used TLS. */
-      readonly tls: boolean
-      /** Whether there were live subscriptions. */
-      readonly subscribed: boolean
-    }
-  /** A drain notice came in band (T5). */
-  | {
-      readonly type: 'drain-notice'
-      /** The connection. */
-      readonly generation: number
-      /** The window to spread over; none: now. Milliseconds. */
-      readonly within?: number | null | undefined
-    }
-  /** The server asked for something in band. */
-  | {
-      readonly type: 'asked'
-      /** The connection. */
-      readonly generation: number
-      /** What. */
-      readonly asked: TunnelRequest
-    }
-  /** An old connection has finished its in-flight work. */
-  | {
-      readonly type: 'finished'
-      /** The connection. */
-      readonly generation: number
-    }
-  /** The network is there (T9). */
-  | {
-      readonly type: 'online'
-    }
-  /** The network is away. */
-  | {
-      readonly type: 'offline'
-    }
-  /** The device woke up, or the page came back: dial now, do not trust silence. */
-  | {
-      readonly type: 'wake'
-    }
-  /** The application wants to send while the tunnel is not up (T10). */
-  | {
-      readonly type: 'send'
-    }
-
-/** What a tunnel wants done. */
-export type TunnelEffect =
-  /** Provide the URL and the credentials; answer `prepared` or `prepare-failed`. */
-  | {
-      readonly type: 'prepare'
-      /** Which. */
-      readonly operation: number
-      /** Which endpoint. */
-      readonly endpoint: number
-      /** Whether the credentials (and the URL) must be fetched anew; else those at hand serve until they expire. */
-      readonly refresh: boolean
-      /** Answered later than this it is ignored. Milliseconds. */
-      readonly limit: number
-    }
-  /** Open a socket with what was prepared; answer `opened` or `dial-failed`. */
-  | {
-      readonly type: 'dial'
-      /** The connection's generation from now on. */
-      readonly generation: number
-      /** Which endpoint. */
-      readonly endpoint: number
-      /** Whether the session of the last connection is to be resumed. */
-      readonly session: SessionFate
-      /** Given up after this. Milliseconds. */
-      readonly limit: number
-    }
-  /** This connection is now the one: send on it (buffered messages first). */
-  | {
-      readonly type: 'adopt'
-      /** The connection. */
-      readonly generation: number
-    }
-  /** This connection is no longer the one; let it finish its in-flight work, then answer `finished`. */
-  | {
-      readonly type: 'finish'
-      /** The connection. */
-      readonly generation: number
-      /** Closed after this. Milliseconds. */
-      readonly limit: number
-    }
-  /** Forget this connection: close it best-effort, wait for nothing (T3). */
-  | {
-      readonly type: 'abandon'
-      /** The connection. */
-      readonly generation: number
+      readonly type: 'register'
+      /** Which machine. */
+      readonly machine: number
+      /** Which life of that machine; a later life has a greater one. */
+      readonly incarnation: number
       /**
-       * The code of the close frame: 1000, or 3008 (timeout, IANA) when it was too slow or silent. Any
-       * peer, browsers included, may send both.
+       * The greatest epoch that this life knew or had asked for, for this host, when the connection
+       * opened; 0 for none. The same at each retry, and never the same for two connections.
        */
-      readonly code: number
+      readonly epoch: number
     }
-  /** Tell when the last inbound frame came: `inbound`. */
+  /** Keep the row. */
   | {
-      readonly type: 'sample'
-      /** The connection. */
-      readonly generation: number
+      readonly type: 'renew'
+      /** Which machine. */
+      readonly machine: number
+      /** Which life of it. */
+      readonly incarnation: number
+      /** The epoch of the registration. */
+      readonly epoch: number
     }
-  /** Send a ping. */
+  /** Give the row up, or take back a registration of unknown outcome. */
   | {
-      readonly type: 'ping'
-      /** The connection. */
-      readonly generation: number
+      readonly type: 'unregister'
+      /** Which machine. */
+      readonly machine: number
+      /** Which life of it. */
+      readonly incarnation: number
+      /** The epoch of the registration: the one that it carried, plus one. */
+      readonly epoch: number
     }
-  /** Buffer the message that `send` announced. */
+  /** Clear the row if it belongs to this machine in a life before `incarnation` (R3). */
   | {
-      readonly type: 'buffer'
+      readonly type: 'clear-earlier'
+      /** Which machine. */
+      readonly machine: number
+      /** The present life. */
+      readonly incarnation: number
     }
-  /** Drop the oldest buffered message. */
+  /** Clear the row if it belongs to exactly this life of the machine (D5). */
   | {
-      readonly type: 'drop-oldest'
+      readonly type: 'clear-own'
+      /** Which machine. */
+      readonly machine: number
+      /** Which life of it. */
+      readonly incarnation: number
     }
-  /** Refuse the message that `send` announced. */
+  /** Who owns the row? */
   | {
-      readonly type: 'refuse-send'
-    }
-  /** Drop every buffered message: the tunnel stopped. */
-  | {
-      readonly type: 'drop-buffer'
-    }
-  /** A report: the state changed. */
-  | {
-      readonly type: 'entered'
-      /** The state. */
-      readonly state: TunnelState
-      /** How long at most, where a timer ends it. Milliseconds. */
-      readonly within: number | null
-    }
-  /** A report: it stopped, and why. */
-  | {
-      readonly type: 'stopped'
-      /** Why. */
-      readonly reason: TunnelStopReason
-      /** The close code that caused it, if one did. */
-      readonly code: number | null
+      readonly type: 'look'
     }
 
-/** Why a `tunnel` wants to be woken. */
-export type TunnelWhy =
-  /** The providers have had their time. */
-  | 'prepare-limit'
-  /** The dial has had its time. */
-  | 'dial-limit'
-  /** Acceptance has had its time. */
-  | 'accept-limit'
-  /** It was quiet for long enough to count as accepted. */
-  | 'quiet'
-  /** The next attempt is due. */
-  | 'retry'
-  /** The move that a notice asked for is due. */
-  | 'move'
-  /** Silence is to be looked at. */
-  | 'silence'
-  /** The connection has been up long enough for the backoff to start anew. */
-  | 'stable'
-  /** The old connection has had its time to finish. */
-  | 'finish-limit'
+/** The directory's answer. */
+export type DirectoryEffect =
+  /** Registered. */
+  | {
+      readonly type: 'registered'
+      /** The new epoch. */
+      readonly epoch: number
+    }
+  /** Renewed. */
+  | {
+      readonly type: 'renewed'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** Removed, by its owner or by a clear; or barred, when the registration has not landed yet. */
+  | {
+      readonly type: 'removed'
+      /** The epoch that it had, or would have had. */
+      readonly epoch: number
+    }
+  /** The clear does not concern this row. */
+  | {
+      readonly type: 'kept'
+    }
+  /** Refused. */
+  | {
+      readonly type: 'refused'
+      /** Why. */
+      readonly refusal: DirectoryRefusal
+      /** The last epoch granted: what the next register carries. */
+      readonly epoch: number
+    }
+  /** The owner. */
+  | {
+      readonly type: 'owner'
+      /** Which machine. */
+      readonly machine: number
+      /** Which life of it. */
+      readonly incarnation: number
+      /** The last epoch granted: what the next register carries. */
+      readonly epoch: number
+    }
+  /** Nobody. */
+  | {
+      readonly type: 'nobody'
+      /** The last epoch granted, or 0: what the next register carries. */
+      readonly epoch: number
+    }
+
+/** Why a `directory` wants to be woken. */
+export type DirectoryWhy =
+  /** Its TTL is over. */
+  | 'expiry'
 
 /** What happened to a process that drains. */
 export type DrainInput =
@@ -1433,124 +1318,239 @@ export type PeerWhy =
   /** The row is to be renewed, or a failed write to be tried again. */
   | 'renew'
 
-/** A command on one row. `machine` is a number that the store gives to a machine's name. */
-export type DirectoryInput =
-  /** Take the row, with the epoch after the one that is carried. */
+/**
+ * What happened to a tunnel. A `generation` names a connection; what happens on one that is neither the
+ * current, the next nor a finishing one is a no-op (T3).
+ */
+export type TunnelInput =
+  /** Connect and stay connected. In `stopped` this is the explicit restart (T8). */
   | {
-      readonly type: 'register'
-      /** Which machine. */
-      readonly machine: number
-      /** Which life of that machine; a later life has a greater one. */
-      readonly incarnation: number
-      /**
-       * The greatest epoch that this life knew or had asked for, for this host, when the connection
-       * opened; 0 for none. The same at each retry, and never the same for two connections.
-       */
-      readonly epoch: number
+      readonly type: 'start'
     }
-  /** Keep the row. */
+  /** Disconnect and stay so. */
   | {
-      readonly type: 'renew'
-      /** Which machine. */
-      readonly machine: number
-      /** Which life of it. */
-      readonly incarnation: number
-      /** The epoch of the registration. */
-      readonly epoch: number
+      readonly type: 'stop'
     }
-  /** Give the row up, or take back a registration of unknown outcome. */
+  /** The URL and the credentials are there. */
   | {
-      readonly type: 'unregister'
-      /** Which machine. */
-      readonly machine: number
-      /** Which life of it. */
-      readonly incarnation: number
-      /** The epoch of the registration: the one that it carried, plus one. */
-      readonly epoch: number
+      readonly type: 'prepared'
+      /** Which. */
+      readonly operation: number
     }
-  /** Clear the row if it belongs to this machine in a life before `incarnation` (R3). */
+  /** A provider failed. */
   | {
-      readonly type: 'clear-earlier'
-      /** Which machine. */
-      readonly machine: number
-      /** The present life. */
-      readonly incarnation: number
+      readonly type: 'prepare-failed'
+      /** Which. */
+      readonly operation: number
     }
-  /** Clear the row if it belongs to exactly this life of the machine (D5). */
+  /** The socket is open. */
   | {
-      readonly type: 'clear-own'
-      /** Which machine. */
-      readonly machine: number
-      /** Which life of it. */
-      readonly incarnation: number
+      readonly type: 'opened'
+      /** The connection. */
+      readonly generation: number
     }
-  /** Who owns the row? */
+  /** The socket could not be opened. */
   | {
-      readonly type: 'look'
-    }
-
-/** The directory's answer. */
-export type DirectoryEffect =
-  /** Registered. */
-  | {
-      readonly type: 'registered'
-      /** The new epoch. */
-      readonly epoch: number
-    }
-  /** Renewed. */
-  | {
-      readonly type: 'renewed'
-      /** The epoch. */
-      readonly epoch: number
-    }
-  /** Removed, by its owner or by a clear; or barred, when the registration has not landed yet. */
-  | {
-      readonly type: 'removed'
-      /** The epoch that it had, or would have had. */
-      readonly epoch: number
-    }
-  /** The clear does not concern this row. */
-  | {
-      readonly type: 'kept'
-    }
-  /** Refused. */
-  | {
-      readonly type: 'refused'
+      readonly type: 'dial-failed'
+      /** The connection. */
+      readonly generation: number
       /** Why. */
-      readonly refusal: DirectoryRefusal
-      /** The last epoch granted: what the next register carries. */
-      readonly epoch: number
+      readonly failure: DialFailure
+      /** The server's `Retry-After`. Milliseconds. */
+      readonly retryAfter?: number | null | undefined
     }
-  /** The owner. */
+  /** The application accepted the connection. */
   | {
-      readonly type: 'owner'
-      /** Which machine. */
-      readonly machine: number
-      /** Which life of it. */
-      readonly incarnation: number
-      /** The last epoch granted: what the next register carries. */
-      readonly epoch: number
+      readonly type: 'accepted'
+      /** The connection. */
+      readonly generation: number
     }
-  /** Nobody. */
+  /** The latest inbound frame of a connection: the first one, or the answer to `sample`. */
   | {
-      readonly type: 'nobody'
-      /** The last epoch granted, or 0: what the next register carries. */
-      readonly epoch: number
+      readonly type: 'inbound'
+      /** The connection. */
+      readonly generation: number
+      /** How long ago it came. Milliseconds. */
+      readonly ago: number
+    }
+  /** The connection closed. */
+  | {
+      readonly type: 'closed'
+      /** The connection. */
+      readonly generation: number
+      /** The close code; 1005 without a status, 1006 without a close frame. */
+      readonly code: number
+      /** The server's hint when to come back. Milliseconds. */
+      readonly retryAfter?: number | null | undefined
+      /** Whether it used TLS. */
+      readonly tls: boolean
+      /** Whether there were live subscriptions. */
+      readonly subscribed: boolean
+    }
+  /** A drain notice came in band (T5). */
+  | {
+      readonly type: 'drain-notice'
+      /** The connection. */
+      readonly generation: number
+      /** The window to spread over; none: now. Milliseconds. */
+      readonly within?: number | null | undefined
+    }
+  /** The server asked for something in band. */
+  | {
+      readonly type: 'asked'
+      /** The connection. */
+      readonly generation: number
+      /** What. */
+      readonly asked: TunnelRequest
+    }
+  /** An old connection has finished its in-flight work. */
+  | {
+      readonly type: 'finished'
+      /** The connection. */
+      readonly generation: number
+    }
+  /** The network is there (T9). */
+  | {
+      readonly type: 'online'
+    }
+  /** The network is away. */
+  | {
+      readonly type: 'offline'
+    }
+  /** The device woke up, or the page came back: dial now, do not trust silence. */
+  | {
+      readonly type: 'wake'
+    }
+  /** The application wants to send while the tunnel is not up (T10). */
+  | {
+      readonly type: 'send'
     }
 
-/** Why a `directory` wants to be woken. */
-export type DirectoryWhy =
-  /** Its TTL is over. */
-  | 'expiry'
+/** What a tunnel wants done. */
+export type TunnelEffect =
+  /** Provide the URL and the credentials; answer `prepared` or `prepare-failed`. */
+  | {
+      readonly type: 'prepare'
+      /** Which. */
+      readonly operation: number
+      /** Which endpoint. */
+      readonly endpoint: number
+      /** Whether the credentials (and the URL) must be fetched anew; else those at hand serve until they expire. */
+      readonly refresh: boolean
+      /** Answered later than this it is ignored. Milliseconds. */
+      readonly limit: number
+    }
+  /** Open a socket with what was prepared; answer `opened` or `dial-failed`. */
+  | {
+      readonly type: 'dial'
+      /** The connection's generation from now on. */
+      readonly generation: number
+      /** Which endpoint. */
+      readonly endpoint: number
+      /** Whether the session of the last connection is to be resumed. */
+      readonly session: SessionFate
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** This connection is now the one: send on it (buffered messages first). */
+  | {
+      readonly type: 'adopt'
+      /** The connection. */
+      readonly generation: number
+    }
+  /** This connection is no longer the one; let it finish its in-flight work, then answer `finished`. */
+  | {
+      readonly type: 'finish'
+      /** The connection. */
+      readonly generation: number
+      /** Closed after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Forget this connection: close it best-effort, wait for nothing (T3). */
+  | {
+      readonly type: 'abandon'
+      /** The connection. */
+      readonly generation: number
+      /**
+       * The code of the close frame: 1000, or 3008 (timeout, IANA) when it was too slow or silent. Any
+       * peer, browsers included, may send both.
+       */
+      readonly code: number
+    }
+  /** Tell when the last inbound frame came: `inbound`. */
+  | {
+      readonly type: 'sample'
+      /** The connection. */
+      readonly generation: number
+    }
+  /** Send a ping. */
+  | {
+      readonly type: 'ping'
+      /** The connection. */
+      readonly generation: number
+    }
+  /** Buffer the message that `send` announced. */
+  | {
+      readonly type: 'buffer'
+    }
+  /** Drop the oldest buffered message. */
+  | {
+      readonly type: 'drop-oldest'
+    }
+  /** Refuse the message that `send` announced. */
+  | {
+      readonly type: 'refuse-send'
+    }
+  /** Drop every buffered message: the tunnel stopped. */
+  | {
+      readonly type: 'drop-buffer'
+    }
+  /** A report: the state changed. */
+  | {
+      readonly type: 'entered'
+      /** The state. */
+      readonly state: TunnelState
+      /** How long at most, where a timer ends it. Milliseconds. */
+      readonly within: number | null
+    }
+  /** A report: it stopped, and why. */
+  | {
+      readonly type: 'stopped'
+      /** Why. */
+      readonly reason: TunnelStopReason
+      /** The close code that caused it, if one did. */
+      readonly code: number | null
+    }
+
+/** Why a `tunnel` wants to be woken. */
+export type TunnelWhy =
+  /** The providers have had their time. */
+  | 'prepare-limit'
+  /** The dial has had its time. */
+  | 'dial-limit'
+  /** Acceptance has had its time. */
+  | 'accept-limit'
+  /** It was quiet for long enough to count as accepted. */
+  | 'quiet'
+  /** The next attempt is due. */
+  | 'retry'
+  /** The move that a notice asked for is due. */
+  | 'move'
+  /** Silence is to be looked at. */
+  | 'silence'
+  /** The connection has been up long enough for the backoff to start anew. */
+  | 'stable'
+  /** The old connection has had its time to finish. */
+  | 'finish-limit'
 
 /** What belongs to each machine. */
 export interface Machines {
   'backoff': { config: BackoffConfig; input: BackoffInput; effect: BackoffEffect; why: BackoffWhy }
   'close-policy': { config: CloseProfile; input: ClosePolicyInput; effect: ClosePolicyEffect; why: ClosePolicyWhy }
-  'tunnel': { config: TunnelConfig; input: TunnelInput; effect: TunnelEffect; why: TunnelWhy }
+  'directory': { config: DirectoryConfig; input: DirectoryInput; effect: DirectoryEffect; why: DirectoryWhy }
   'drain': { config: DrainConfig; input: DrainInput; effect: DrainEffect; why: DrainWhy }
   'peer': { config: PeerConfig; input: PeerInput; effect: PeerEffect; why: PeerWhy }
-  'directory': { config: DirectoryConfig; input: DirectoryInput; effect: DirectoryEffect; why: DirectoryWhy }
+  'tunnel': { config: TunnelConfig; input: TunnelInput; effect: TunnelEffect; why: TunnelWhy }
 }
 
 /** The name of a machine. */
@@ -1672,42 +1672,22 @@ const closePolicyCodec: Codec<'close-policy'> = {
   },
 }
 
-const tunnelCodec: Codec<'tunnel'> = {
-  why: ['prepare-limit', 'dial-limit', 'accept-limit', 'quiet', 'retry', 'move', 'silence', 'stable', 'finish-limit'],
+const directoryCodec: Codec<'directory'> = {
+  why: ['expiry'],
   send(calls, handle, now, input) {
     switch (input.type) {
-      case 'start':
-        return calls.input0(handle, now, 0)
-      case 'stop':
-        return calls.input0(handle, now, 1)
-      case 'prepared':
-        return calls.input1(handle, now, 2, input.operation)
-      case 'prepare-failed':
-        return calls.input1(handle, now, 3, input.operation)
-      case 'opened':
-        return calls.input1(handle, now, 4, input.generation)
-      case 'dial-failed':
-        return calls.input3(handle, now, 5, input.generation, place(dialFailureValues, input.failure), maybe(input.retryAfter))
-      case 'accepted':
-        return calls.input1(handle, now, 6, input.generation)
-      case 'inbound':
-        return calls.input2(handle, now, 7, input.generation, input.ago)
-      case 'closed':
-        return calls.input5(handle, now, 8, input.generation, input.code, maybe(input.retryAfter), bit(input.tls), bit(input.subscribed))
-      case 'drain-notice':
-        return calls.input2(handle, now, 9, input.generation, maybe(input.within))
-      case 'asked':
-        return calls.input2(handle, now, 10, input.generation, place(tunnelRequestValues, input.asked))
-      case 'finished':
-        return calls.input1(handle, now, 11, input.generation)
-      case 'online':
-        return calls.input0(handle, now, 12)
-      case 'offline':
-        return calls.input0(handle, now, 13)
-      case 'wake':
-        return calls.input0(handle, now, 14)
-      case 'send':
-        return calls.input0(handle, now, 15)
+      case 'register':
+        return calls.input3(handle, now, 0, input.machine, input.incarnation, input.epoch)
+      case 'renew':
+        return calls.input3(handle, now, 1, input.machine, input.incarnation, input.epoch)
+      case 'unregister':
+        return calls.input3(handle, now, 2, input.machine, input.incarnation, input.epoch)
+      case 'clear-earlier':
+        return calls.input2(handle, now, 3, input.machine, input.incarnation)
+      case 'clear-own':
+        return calls.input2(handle, now, 4, input.machine, input.incarnation)
+      case 'look':
+        return calls.input0(handle, now, 5)
       default:
         return 0
     }
@@ -1715,31 +1695,19 @@ const tunnelCodec: Codec<'tunnel'> = {
   effect(words) {
     switch (words.next()) {
       case 0:
-        return { type: 'prepare', operation: words.next(), endpoint: words.next(), refresh: words.next() === 1, limit: words.next() }
+        return { type: 'registered', epoch: words.next() }
       case 1:
-        return { type: 'dial', generation: words.next(), endpoint: words.next(), session: sessionFateValues[words.next()] as SessionFate, limit: words.next() }
+        return { type: 'renewed', epoch: words.next() }
       case 2:
-        return { type: 'adopt', generation: words.next() }
+        return { type: 'removed', epoch: words.next() }
       case 3:
-        return { type: 'finish', generation: words.next(), limit: words.next() }
+        return { type: 'kept' }
       case 4:
-        return { type: 'abandon', generation: words.next(), code: words.next() }
+        return { type: 'refused', refusal: directoryRefusalValues[words.next()] as DirectoryRefusal, epoch: words.next() }
       case 5:
-        return { type: 'sample', generation: words.next() }
+        return { type: 'owner', machine: words.next(), incarnation: words.next(), epoch: words.next() }
       case 6:
-        return { type: 'ping', generation: words.next() }
-      case 7:
-        return { type: 'buffer' }
-      case 8:
-        return { type: 'drop-oldest' }
-      case 9:
-        return { type: 'refuse-send' }
-      case 10:
-        return { type: 'drop-buffer' }
-      case 11:
-        return { type: 'entered', state: tunnelStateValues[words.next()] as TunnelState, within: number(words.next()) }
-      case 12:
-        return { type: 'stopped', reason: tunnelStopReasonValues[words.next()] as TunnelStopReason, code: number(words.next()) }
+        return { type: 'nobody', epoch: words.next() }
       default:
         return unknown(words)
     }
@@ -1870,22 +1838,42 @@ const peerCodec: Codec<'peer'> = {
   },
 }
 
-const directoryCodec: Codec<'directory'> = {
-  why: ['expiry'],
+const tunnelCodec: Codec<'tunnel'> = {
+  why: ['prepare-limit', 'dial-limit', 'accept-limit', 'quiet', 'retry', 'move', 'silence', 'stable', 'finish-limit'],
   send(calls, handle, now, input) {
     switch (input.type) {
-      case 'register':
-        return calls.input3(handle, now, 0, input.machine, input.incarnation, input.epoch)
-      case 'renew':
-        return calls.input3(handle, now, 1, input.machine, input.incarnation, input.epoch)
-      case 'unregister':
-        return calls.input3(handle, now, 2, input.machine, input.incarnation, input.epoch)
-      case 'clear-earlier':
-        return calls.input2(handle, now, 3, input.machine, input.incarnation)
-      case 'clear-own':
-        return calls.input2(handle, now, 4, input.machine, input.incarnation)
-      case 'look':
-        return calls.input0(handle, now, 5)
+      case 'start':
+        return calls.input0(handle, now, 0)
+      case 'stop':
+        return calls.input0(handle, now, 1)
+      case 'prepared':
+        return calls.input1(handle, now, 2, input.operation)
+      case 'prepare-failed':
+        return calls.input1(handle, now, 3, input.operation)
+      case 'opened':
+        return calls.input1(handle, now, 4, input.generation)
+      case 'dial-failed':
+        return calls.input3(handle, now, 5, input.generation, place(dialFailureValues, input.failure), maybe(input.retryAfter))
+      case 'accepted':
+        return calls.input1(handle, now, 6, input.generation)
+      case 'inbound':
+        return calls.input2(handle, now, 7, input.generation, input.ago)
+      case 'closed':
+        return calls.input5(handle, now, 8, input.generation, input.code, maybe(input.retryAfter), bit(input.tls), bit(input.subscribed))
+      case 'drain-notice':
+        return calls.input2(handle, now, 9, input.generation, maybe(input.within))
+      case 'asked':
+        return calls.input2(handle, now, 10, input.generation, place(tunnelRequestValues, input.asked))
+      case 'finished':
+        return calls.input1(handle, now, 11, input.generation)
+      case 'online':
+        return calls.input0(handle, now, 12)
+      case 'offline':
+        return calls.input0(handle, now, 13)
+      case 'wake':
+        return calls.input0(handle, now, 14)
+      case 'send':
+        return calls.input0(handle, now, 15)
       default:
         return 0
     }
@@ -1893,19 +1881,31 @@ const directoryCodec: Codec<'directory'> = {
   effect(words) {
     switch (words.next()) {
       case 0:
-        return { type: 'registered', epoch: words.next() }
+        return { type: 'prepare', operation: words.next(), endpoint: words.next(), refresh: words.next() === 1, limit: words.next() }
       case 1:
-        return { type: 'renewed', epoch: words.next() }
+        return { type: 'dial', generation: words.next(), endpoint: words.next(), session: sessionFateValues[words.next()] as SessionFate, limit: words.next() }
       case 2:
-        return { type: 'removed', epoch: words.next() }
+        return { type: 'adopt', generation: words.next() }
       case 3:
-        return { type: 'kept' }
+        return { type: 'finish', generation: words.next(), limit: words.next() }
       case 4:
-        return { type: 'refused', refusal: directoryRefusalValues[words.next()] as DirectoryRefusal, epoch: words.next() }
+        return { type: 'abandon', generation: words.next(), code: words.next() }
       case 5:
-        return { type: 'owner', machine: words.next(), incarnation: words.next(), epoch: words.next() }
+        return { type: 'sample', generation: words.next() }
       case 6:
-        return { type: 'nobody', epoch: words.next() }
+        return { type: 'ping', generation: words.next() }
+      case 7:
+        return { type: 'buffer' }
+      case 8:
+        return { type: 'drop-oldest' }
+      case 9:
+        return { type: 'refuse-send' }
+      case 10:
+        return { type: 'drop-buffer' }
+      case 11:
+        return { type: 'entered', state: tunnelStateValues[words.next()] as TunnelState, within: number(words.next()) }
+      case 12:
+        return { type: 'stopped', reason: tunnelStopReasonValues[words.next()] as TunnelStopReason, code: number(words.next()) }
       default:
         return unknown(words)
     }
@@ -1916,8 +1916,8 @@ const directoryCodec: Codec<'directory'> = {
 export const codecs: { readonly [N in MachineName]: Codec<N> } = {
   'backoff': backoffCodec,
   'close-policy': closePolicyCodec,
-  'tunnel': tunnelCodec,
+  'directory': directoryCodec,
   'drain': drainCodec,
   'peer': peerCodec,
-  'directory': directoryCodec,
+  'tunnel': tunnelCodec,
 }
