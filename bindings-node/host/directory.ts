@@ -15,6 +15,7 @@
  * carries one `k`, however often it is sent; two registrations of one life for one host never carry the same.
  */
 
+import { TidegateError } from './errors.js'
 import { type EffectOf, type InputOf, Machine } from './machine.js'
 
 /** The last epoch and the last incarnation: what crosses every store and language as an exact number. */
@@ -142,18 +143,15 @@ export interface Directory {
   waitFor(host: string, options: WaitOptions): Promise<Owned | undefined>
 }
 
-/** The store behind a directory cannot be reached, or did not answer in time. */
-export class DirectoryUnavailable extends Error {
-  override readonly name = 'DirectoryUnavailable'
-  readonly code = 'directory-unavailable'
+/** The store behind a directory cannot be reached, or did not answer in time. Code `directory-unavailable`. */
+export class DirectoryUnavailable extends TidegateError {
+  /** What was asked. */
+  readonly operation: string
 
-  /** @param operation What was asked. */
-  constructor(
-    readonly operation: string,
-    options: { cause?: unknown; because?: string } = {},
-  ) {
+  constructor(operation: string, options: { cause?: unknown; because?: string } = {}) {
     const { cause, because = cause instanceof Error ? cause.message : 'it did not answer' } = options
-    super(`the directory cannot ${operation}: ${because}`, cause === undefined ? undefined : { cause })
+    super('directory-unavailable', `the directory cannot ${operation}: ${because}`, { cause })
+    this.operation = operation
   }
 }
 
@@ -375,6 +373,7 @@ export class MemoryDirectory implements Directory {
   #machine(): Machine<'directory'> {
     return new Machine('directory', {
       config: { ttl: this.#ttl },
+      unref: true,
       perform: (effect) => {
         this.#answer = effect
       },
