@@ -225,7 +225,10 @@ export class WebSocketSource<Socket extends WebSocketLike = WebSocketLike> imple
 
   #whenIdle(socket: Socket, client: Client, then: () => void): void {
     const busy = this.#busy(socket)
-    if (!busy) return then()
+    if (!busy) {
+      then()
+      return
+    }
     if (busy === true) {
       client.timer = setTimeout(() => this.#whenIdle(socket, client, then), BUSY_POLL)
       return
