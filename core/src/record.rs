@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{MAX_TIME, Millis};
+use crate::{MAX_TIME, Millis, NEVER};
 
 const MAGIC: &[u8] = b"TGR1";
 /// A record that lay around longer than this counts as this old (every duration has passed by then).
@@ -160,12 +160,12 @@ impl<'a> Reader<'a> {
         u32::try_from(self.number()?).map_err(|_| RecordFault::Corrupt)
     }
 
-    /// Takes a time or a duration: at most [`MAX_TIME`].
+    /// Takes a time or a duration: at most [`NEVER`].
     ///
     /// # Errors
     /// [`RecordFault::Corrupt`] when none follows or it is later.
     pub fn time(&mut self) -> Result<Millis, RecordFault> {
-        self.number().and_then(|time| if time <= MAX_TIME { Ok(time) } else { Err(RecordFault::Corrupt) })
+        self.number().and_then(|time| if time <= NEVER { Ok(time) } else { Err(RecordFault::Corrupt) })
     }
 
     /// Takes a timer that may be unset.

@@ -13,10 +13,14 @@ pub const MAX_TIME: Millis = (1 << 53) - 1;
 /// of a few of them never come near [`MAX_TIME`].
 pub const MAX_DURATION: Millis = 400 * 24 * 60 * 60 * 1000;
 
-/// `at` plus `duration`, never past [`MAX_TIME`].
+/// The instant after the last that a host can say (2^53, still exact as a JavaScript number). A timer at the end
+/// of time stands here and not at [`MAX_TIME`], where it would be due again as soon as it is re-armed.
+pub const NEVER: Millis = MAX_TIME + 1;
+
+/// `at` plus `duration`, never past [`NEVER`]: later than `at` for every `at` that a host can say.
 #[must_use]
 pub fn add(at: Millis, duration: Millis) -> Millis {
-    at.saturating_add(duration).min(MAX_TIME)
+    at.saturating_add(duration).min(NEVER)
 }
 
 /// What is left from `now` until `at`; zero when that is past.
