@@ -70,9 +70,11 @@ macro_rules! machines {
 machines! {
     tidegate::backoff::Backoff,
     tidegate::close::ClosePolicy,
+    tidegate::directory::Directory,
+    tidegate::drain::Drain,
+    tidegate::peer::Peer,
     tidegate::tunnel::Tunnel,
 }
-machines! { tidegate::directory::Directory, tidegate::peer::Peer }
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
