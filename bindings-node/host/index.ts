@@ -1,7 +1,18 @@
 /** tidegate: the lifecycle of a gateway, for Node. */
 
-export { ABORT_LIMIT, type DrainSource, type Farewell, type Intent } from './drainable.js'
+export { ABORT_LIMIT, type DrainSource, type Farewell } from './drainable.js'
 export type { Duration } from './duration.js'
+export {
+  BugError,
+  ConfigError,
+  type Fault,
+  MalformedError,
+  NativeError,
+  RejectedError,
+  type Rejection,
+  TidegateError,
+} from './errors.js'
+export type * from './generated.js'
 export type { HealthAnswer, HealthHandler, ProbeRequest, ProbeResponse } from './health.js'
 export {
   type Aborted,
@@ -25,6 +36,19 @@ export {
   type StepFunction,
   type StepOptions,
 } from './lifecycle.js'
+export {
+  type ConfigOf,
+  type Deadline,
+  type EffectOf,
+  type Explanation,
+  type InputOf,
+  Machine,
+  type MachineOptions,
+  monotonic,
+  type RestoreOptions,
+  type RunOptions,
+  type Step,
+} from './machine.js'
 export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
 export {
   type WebSocketLike,

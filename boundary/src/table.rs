@@ -70,12 +70,23 @@ macro_rules! machines {
 machines! {
     tidegate::backoff::Backoff,
     tidegate::close::ClosePolicy,
+    tidegate::directory::Directory,
+    tidegate::drain::Drain,
+    tidegate::peer::Peer,
     tidegate::tunnel::Tunnel,
 }
-machines! { tidegate::directory::Directory, tidegate::peer::Peer }
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
+}
+
+/// What serde says about a config, with its `field_names` in the case of the language.
+fn malformed_config(machine: &str, error: &str, case: Case) -> CreateError {
+    let outward = |(index, part): (usize, &str)| {
+        if index % 2 == 1 { case.outward(part) } else { part.to_owned() }
+    };
+    let message: Vec<_> = error.split('`').enumerate().map(outward).collect();
+    CreateError::Malformed(format!("the config of `{machine}`: {}", message.join("`")))
 }
 
 fn start<M>(config: Value, random: Random, now: u64, case: Case) -> Result<Box<dyn Erased>, CreateError>
@@ -85,7 +96,7 @@ where
     M::Why: Send,
 {
     let config = serde_json::from_value::<M::Config>(case.inward_value(config))
-        .map_err(|error| CreateError::Malformed(format!("the config of `{}`: {error}", M::NAME)))?;
+        .map_err(|error| malformed_config(M::NAME, &error.to_string(), case))?;
     match M::drawing(config, random, now) {
         Ok(machine) => Ok(Box::new(Held::new(machine))),
         Err(faults) => {

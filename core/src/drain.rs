@@ -51,7 +51,7 @@ use alloc::vec::Vec;
 use crate::contract::{earliest, shift, shift_timer};
 use crate::{
     Answer, Clock, Deadline, Explanation, FaultCode, Faults, Message, Millis, Name, OperationId, Operations,
-    Reader, Record, RecordFault, Rejection, RejectionCode, Rules, Writer, add, until,
+    Random, Reader, Record, RecordFault, Rejection, RejectionCode, Rules, Writer, add, until,
 };
 
 /// The exit code of a stop in which a step failed (D10).
@@ -591,7 +591,7 @@ impl Rules for Drain {
         check_steps(&config.steps, faults);
     }
 
-    fn start(config: Config, _seed: u64, clock: Clock) -> Self {
+    fn start(config: Config, _random: Random, clock: Clock) -> Self {
         Self {
             config: Arc::new(config),
             clock,
