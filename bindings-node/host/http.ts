@@ -26,7 +26,7 @@ import { Server as NetServer, type Socket } from 'node:net'
 import { type TLSSocket, Server as TlsServer } from 'node:tls'
 import { Connection, type Tally } from './http/connection.js'
 import { hookWhenUsed } from './http/hook.js'
-import { afterPoll, afterQuietPoll } from './http/loop.js'
+import { afterEmptyPoll, afterPoll } from './http/loop.js'
 import { promiseClose } from './http/promise-close.js'
 import { isStream } from './http/streams.js'
 
@@ -191,14 +191,17 @@ export class HttpDoor {
    */
   closeDoor(): Promise<void> {
     this.lameDuck()
-    this.#closing ??= afterQuietPoll(() => {
-      this.#stage = 'closed'
-      // `http.Server.close` would also cut connections that are idle at this very moment, whatever their
-      // age: the requests on their way to us would be lost.
-      if (this.#server.listening) NetServer.prototype.close.call(this.#server)
-      for (const { session } of this.#connections) session?.close()
-      this.#tally.changed()
-    })
+    this.#closing ??= afterEmptyPoll(
+      () => this.#accepted,
+      () => {
+        this.#stage = 'closed'
+        // `http.Server.close` would also cut connections that are idle at this very moment, whatever their
+        // age: the requests on their way to us would be lost.
+        if (this.#server.listening) NetServer.prototype.close.call(this.#server)
+        for (const { session } of this.#connections) session?.close()
+        this.#tally.changed()
+      },
+    )
     return this.#closing
   }
 

@@ -185,7 +185,10 @@ describe('a lame duck', () => {
   })
 
   test('tells clients of HTTP/1.0 that asked to be kept', async () => {
-    const { door, port } = await open(hello)
+    // Node keeps such a connection only when it knows the length beforehand.
+    const { door, port } = await open((_request, response) =>
+      response.writeHead(200, { 'content-length': 0 }).end(),
+    )
     const raw = await client(port)
     const request = 'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n'
     raw.write(request)
@@ -342,7 +345,7 @@ describe('closing the door', () => {
           const socket = connect(port, '127.0.0.1')
           const raw = new RawClient(socket)
           raw.write(get())
-          await until(() => raw.closed || raw.ended)
+          await until(() => raw.closed || raw.responses === 1)
           if (raw.responses === 1) served += 1
           if (raw.error?.code === 'ECONNRESET') reset += 1
           if (raw.error?.code === 'ECONNREFUSED') racing = false
@@ -464,7 +467,7 @@ describe('bodies', () => {
     const chunk = 'x'.repeat(100_000)
     door.lameDuck()
     raw.write(`POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2000000\r\n\r\n${chunk}`)
-    await until(() => raw.received.endsWith('too large'))
+    await until(() => raw.received.includes('too large'))
     for (let sent = 1; sent < 20; sent += 1) {
       raw.write(chunk)
       await delay(1)
