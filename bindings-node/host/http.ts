@@ -191,13 +191,16 @@ export class HttpDoor {
    */
   closeDoor(): Promise<void> {
     this.lameDuck()
+    // `http.Server.close` would also cut connections that are idle at this very moment, whatever their age:
+    // the requests on their way to us would be lost. The close on a server of no use is for the compiler,
+    // which takes longer over its first than the kernel over both.
+    NetServer.prototype.close.call(new NetServer())
     this.#closing ??= afterEmptyPoll(
       () => this.#accepted,
       () => {
-        this.#stage = 'closed'
-        // `http.Server.close` would also cut connections that are idle at this very moment, whatever their
-        // age: the requests on their way to us would be lost.
+        // First of all: each microsecond since the poll can bring a connection that this resets.
         if (this.#server.listening) NetServer.prototype.close.call(this.#server)
+        this.#stage = 'closed'
         for (const { session } of this.#connections) session?.close()
         this.#tally.changed()
       },

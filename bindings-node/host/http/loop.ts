@@ -1,10 +1,14 @@
 /** What the event loop offers for closing at a moment when all that has been received was looked at. */
 
-/** A turn this short, in milliseconds, left hardly a gap between looking and acting. */
-const SHORT_TURN = 0.2
-
-/** Turns to go on looking for a short one that brought nothing; under load none may come. */
-const SHORT_TURNS = 50
+/**
+ * How short a turn must be to leave hardly a gap between looking and acting, in milliseconds: at first next
+ * to nothing, then ever longer, since a busy loop has no such turns.
+ */
+const SHORT_TURNS = [
+  { until: 5, turn: 0.02 },
+  { until: 15, turn: 0.05 },
+  { until: 50, turn: 0.2 },
+]
 
 /** How long to wait for a turn that brought nothing, in milliseconds, before acting all the same. */
 const PATIENCE = 1_000
@@ -41,7 +45,7 @@ export function afterEmptyPoll(count: () => number, action: () => void): Promise
     const turn = () => {
       const now = performance.now()
       const empty = turns > 0 && count() === seen
-      const short = now - turned < SHORT_TURN || turns > SHORT_TURNS
+      const short = now - turned < shortTurn(now - start)
       turns += 1
       seen = count()
       turned = now
@@ -58,4 +62,8 @@ export function afterEmptyPoll(count: () => number, action: () => void): Promise
     }
     setImmediate(turn)
   })
+}
+
+function shortTurn(waited: number): number {
+  return SHORT_TURNS.find(({ until }) => waited < until)?.turn ?? Number.POSITIVE_INFINITY
 }
