@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import {
   createServer,
@@ -134,6 +135,12 @@ describe('an open door', () => {
     await until(() => door.streams === 2)
   })
 
+  test('is the only one of its server', () => {
+    const server = createServer()
+    new HttpDoor(server)
+    assert.throws(() => new HttpDoor(server), /has a door already/)
+  })
+
   test('refuses an idle age that is no time', () => {
     for (const minIdleAge of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
       assert.throws(() => new HttpDoor(createServer(), { minIdleAge }), RangeError)
@@ -142,6 +149,21 @@ describe('an open door', () => {
 })
 
 describe('a lame duck', () => {
+  test('gives each handler the async context of its own request', async () => {
+    const context = new AsyncLocalStorage<string>()
+    const seen: (string | undefined)[] = []
+    const { door, port } = await open((request, response) => {
+      seen.push(context.getStore())
+      context.enterWith(request.url ?? '')
+      response.end()
+    })
+    door.lameDuck()
+    const raw = await client(port)
+    raw.write(get('/1') + get('/2'))
+    await until(() => raw.ended)
+    assert.deepEqual(seen, [undefined, undefined])
+  })
+
   test('says close in the response of a handler that answers at once', async () => {
     const { door, port } = await open(hello)
     const raw = await client(port)
