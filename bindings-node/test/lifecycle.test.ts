@@ -393,11 +393,11 @@ describe('a lifecycle', () => {
     )
   })
 
-  it('D9: a step after the start is refused, as the budget was checked without it', () => {
+  it('D9: a step after the start is refused, as the budget was checked without it', async () => {
     const life = quick()
     life.start()
     assert.throws(() => life.release('late', () => {}), /after start/)
-    return life.stop()
+    await life.stop()
   })
 
   it('D10: the outcome counts what drained', async () => {
