@@ -5,8 +5,9 @@
  * which. Nothing here is called per request or per message.
  */
 
-/** What a stop is for. */
-export type Intent = 'idle' | 'handoff' | 'restart' | 'decommission'
+import type { Intent } from './generated.js'
+
+export type { Intent }
 
 /** Why a source's tunnels have to go, for notices and close frames. */
 export interface Farewell {

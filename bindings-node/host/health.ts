@@ -70,5 +70,5 @@ function write(
   response.setHeader('Content-Type', 'text/plain; charset=utf-8')
   response.setHeader('Content-Length', Buffer.byteLength(body))
   response.setHeader('Cache-Control', 'no-store')
-  response.end(method === 'HEAD' ? undefined : body)
+  response.end(method === 'HEAD' ? '' : body)
 }

@@ -19,7 +19,7 @@ export class HttpSource implements DrainSource {
   readonly door: HttpDoor
   readonly #peer: boolean
   #changed = () => {}
-  #idleAge: number | undefined
+  #draining = false
 
   constructor(server: AnyHttpServer, { door = 'public' }: HttpOptions = {}) {
     this.name = `http (${door} door)`
@@ -44,9 +44,12 @@ export class HttpSource implements DrainSource {
     return this.door.streams
   }
 
-  /** Connections of a peer count from the moment that its door closes: before, they are there to be used. */
+  /**
+   * Connections of peers are not idle before their door has closed: they are there to be used. The door itself
+   * counts as one until then, so that nothing is over while it is still taking in what is queued.
+   */
   idle(): number {
-    if (this.#peer && this.door.stage === 'open') return 0
+    if (this.#peer && this.#draining && this.door.stage !== 'closed') return 1
     return this.door.idle + this.door.receiving
   }
 
@@ -59,12 +62,12 @@ export class HttpSource implements DrainSource {
   }
 
   async refuseNew(): Promise<void> {
+    this.#draining = true
     if (!this.#peer) await this.door.closeDoor()
   }
 
   closeIdle(olderThan: number): void {
-    this.#idleAge = olderThan
-    if (this.door.stage !== 'open') void this.door.closeIdle(olderThan)
+    if (this.door.stage === 'closed') void this.door.closeIdle(olderThan)
   }
 
   tell(): void {}
@@ -74,8 +77,7 @@ export class HttpSource implements DrainSource {
   closeAll(): void {}
 
   closePeerDoor(): void {
-    if (!this.#peer) return
-    void this.door.closeDoor().then(() => this.door.closeIdle(this.#idleAge))
+    if (this.#peer) void this.door.closeDoor()
   }
 
   abort(): number {

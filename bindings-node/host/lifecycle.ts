@@ -21,8 +21,21 @@ import { EventEmitter } from 'node:events'
 import process from 'node:process'
 import type { DrainSource, Farewell, Intent } from './drainable.js'
 import { type Duration, milliseconds } from './duration.js'
-import type { DrainConfig, DrainEffect, DrainInput } from './generated.js'
-import { type HealthAnswer, type HealthHandler, type HealthState, healthAnswer, healthHandler } from './health.js'
+import { ConfigError, type Fault } from './errors.js'
+import {
+  type DrainConfig,
+  type DrainEffect,
+  type DrainInput,
+  type DrainPhase,
+  drainPhaseValues,
+} from './generated.js'
+import {
+  type HealthAnswer,
+  type HealthHandler,
+  type HealthState,
+  healthAnswer,
+  healthHandler,
+} from './health.js'
 import type { AnyHttpServer } from './http.js'
 import { type HttpOptions, HttpSource } from './http-source.js'
 import { type Explanation, Machine } from './machine.js'
@@ -35,14 +48,7 @@ import {
 } from './web-sockets.js'
 
 /** Where a lifecycle is. Never backwards. */
-export type Phase =
-  | 'starting'
-  | 'serving'
-  | 'lame-duck'
-  | 'draining'
-  | 'forcing'
-  | 'releasing'
-  | 'stopped'
+export type Phase = DrainPhase
 
 /** How a process starts and stops. Durations are milliseconds or texts such as `'20s'`. */
 export interface LifecycleOptions {
@@ -183,16 +189,6 @@ export interface LifecycleExplanation extends Explanation {
   sources: { name: string; requests: number; tunnels: number; told: number; idle: number }[]
 }
 
-const PHASES: readonly Phase[] = [
-  'starting',
-  'serving',
-  'lame-duck',
-  'draining',
-  'forcing',
-  'releasing',
-  'stopped',
-]
-
 const CHANNELS = {
   readiness: channel('tidegate:readiness'),
   phase: channel('tidegate:phase'),
@@ -204,8 +200,18 @@ const CHANNELS = {
   stopped: channel('tidegate:stopped'),
 } satisfies Record<LifecycleEvent, unknown>
 
-/** The defaults that this host needs itself; the core has the same. */
-const DEFAULTS = { flush: 500, margin: 1_000, signalMerge: 500, grace: 20_000 }
+/** The core has the same, but this host needs some of them itself. */
+const DEFAULTS = {
+  lameDuck: 2_000,
+  grace: 20_000,
+  killBudget: 30_000,
+  margin: 1_000,
+  flush: 500,
+  minIdleAge: 500,
+  signalMerge: 500,
+}
+type Times = typeof DEFAULTS
+
 const RESTART_CODE = 1012
 const DECOMMISSION_CODE = 1001
 
@@ -245,9 +251,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   readonly health: HealthHandler
 
   readonly #options: LifecycleOptions
-  readonly #flush: number
-  readonly #signalMerge: number
-  readonly #margin: number
+  readonly #times: Times
   readonly #sources: DrainSource[] = []
   readonly #steps: Step[] = []
   readonly #stopping = new AbortController()
@@ -270,7 +274,6 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   #lastLoad = ''
   #rowsLeft = false
   #outcome: Outcome | undefined
-  #lastWords: Explanation | undefined
   #signals = 0
   #tells = 0
   #hookFailures = 0
@@ -280,9 +283,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     super()
     this.#options = options
     this.#rate = options.reconnectRate
-    this.#signalMerge = duration(options.signalMerge, 'signalMerge') ?? DEFAULTS.signalMerge
-    this.#flush = duration(options.flush, 'flush') ?? DEFAULTS.flush
-    this.#margin = duration(options.margin, 'margin') ?? DEFAULTS.margin
+    this.#times = times(options)
     const { promise, resolve } = withResolvers<Outcome>()
     this.stopped = promise
     this.#resolve = resolve
@@ -344,7 +345,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   ): this {
     this.#pace(options.reconnectRate)
     const failed = (hook: string, error: unknown) => this.#hookFailed(`web-sockets ${hook}`, error)
-    this.tunnels(new WebSocketSource(server, options, this.#flush, failed))
+    this.tunnels(new WebSocketSource(server, options, this.#times.flush, failed))
     const own = ownServer(server)
     return own ? this.http(own) : this
   }
@@ -405,7 +406,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     } finally {
       const { exitCode } = await this.stopped
       clearInterval(alive)
-      if (this.#options.exit !== false) exitSoon(exitCode || (failed ? 1 : 0), this.#margin)
+      if (this.#options.exit !== false) exitSoon(exitCode || (failed ? 1 : 0), this.#times.margin)
     }
   }
 
@@ -427,8 +428,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
 
   /** Why it is in its phase, what it waits for, and what is left where. For people. */
   explain(): LifecycleExplanation {
-    const explanation = this.#machine?.explain() ??
-      this.#lastWords ?? {
+    const explanation = this.#machine?.explain() ?? {
       state: 'starting',
       because: 'start() was not called yet',
       waitsFor: 'start()',
@@ -451,7 +451,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     const { drained = 0, forced = 0, abandoned = 0 } = this.#outcome ?? {}
     return {
       ready: this.#ready ? 1 : 0,
-      phase: PHASES.indexOf(this.#phase),
+      phase: drainPhaseValues.indexOf(this.#phase),
       ...this.#loadOf(this.#sources),
       signals: this.#signals,
       tellsTotal: this.#tells,
@@ -472,38 +472,33 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   // ---------------------------------------------------------------- start
 
   #pace(rate: number | undefined): void {
-    if (rate === undefined) return
-    if (this.#rate !== undefined && this.#rate !== rate) {
-      throw new RangeError(`one lifecycle has one reconnectRate: it is ${this.#rate}, not also ${rate}`)
-    }
+    if (rate === undefined || rate === this.#rate) return
     if (this.#machine) throw new Error('the reconnectRate must be known before start()')
+    if (this.#rate !== undefined) {
+      const message = `is ${this.#rate} for one source and ${rate} for another; one lifecycle has one pace`
+      throw new ConfigError('drain', [{ code: 'contradiction', field: 'reconnectRate', message }])
+    }
     this.#rate = rate
   }
 
   #step(kind: Step['kind'], name: string, run: StepFunction, { timeout, attempts }: StepOptions): this {
     if (this.#machine) throw new Error(`step "${name}" came after start(): the budget was checked without it`)
-    this.#steps.push({ kind, name, run, limit: duration(timeout, `timeout of step "${name}"`), attempts })
+    const limit = timeout === undefined ? undefined : milliseconds(timeout, `the timeout of step "${name}"`)
+    this.#steps.push({ kind, name, run, limit, attempts })
     return this
   }
 
   #config(): DrainConfig {
     const options = this.#options
-    const given = {
-      lameDuck: duration(options.lameDuck, 'lameDuck'),
-      grace: duration(options.grace, 'grace'),
-      killBudget: duration(options.killBudget, 'killBudget'),
-      margin: this.#margin,
-      flush: this.#flush,
+    return {
+      ...this.#times,
       reconnectRate: this.#rate,
-      minIdleAge: duration(options.minIdleAge, 'minIdleAge'),
-      signalMerge: this.#signalMerge,
       endStreams: options.endStreams,
       restartCode: options.restartCode,
       decommissionCode: options.decommissionCode,
       restartExitCode: options.restartExitCode,
-      steps: this.#steps.map(({ name, kind, limit, attempts }) => defined({ name, kind, limit, attempts })),
+      steps: this.#steps.map(({ name, kind, limit, attempts }) => ({ name, kind, limit, attempts })),
     }
-    return defined(given) as DrainConfig
   }
 
   /** Makes the machine: a config that cannot work is refused here, with all steps known (D9). */
@@ -518,9 +513,9 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   /** Waits for `boot`; after a stop in the middle of it, no longer than the grace period or a second signal. */
   async #boot(boot: ((signal: AbortSignal) => unknown) | undefined): Promise<void> {
     if (boot && this.#phase === 'starting' && this.#early.length === 0) {
-      const limit = duration(this.#options.grace, 'grace') ?? DEFAULTS.grace
       const given = new Promise<void>((resolve) => {
-        this.stopping.addEventListener('abort', () => setTimeout(resolve, limit).unref(), { once: true })
+        const wait = () => setTimeout(resolve, this.#times.grace).unref()
+        this.stopping.addEventListener('abort', wait, { once: true })
       })
       try {
         await Promise.race([boot(this.stopping), given, this.stopped])
@@ -561,7 +556,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     if (this.#firstSignal === undefined) {
       this.#firstSignal = now
       this.#ask({ type: 'signal', intent })
-    } else if (now - this.#firstSignal >= this.#signalMerge) {
+    } else if (now - this.#firstSignal >= this.#times.signalMerge) {
       // The start does not stop. With a machine there may be something to release; without, nothing is known.
       if (this.#machine) this.#started()
       else process.exit(exitCodeOf(signal))
@@ -735,11 +730,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     this.#report('stopped', outcome)
     this.#resolve(outcome)
     // The machine is still in the middle of its step.
-    queueMicrotask(() => {
-      this.#lastWords = this.#machine?.explain()
-      this.#machine?.close()
-      this.#machine = undefined
-    })
+    queueMicrotask(() => this.#machine?.close())
   }
 
   // ---------------------------------------------------------------- load
@@ -784,7 +775,11 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   // ---------------------------------------------------------------- other people's code
 
   /** Calls something of every source; one that throws does not keep the others from it. */
-  #each<T>(hook: string, call: (source: DrainSource) => T, sources: readonly DrainSource[] = this.#sources): T[] {
+  #each<T>(
+    hook: string,
+    call: (source: DrainSource) => T,
+    sources: readonly DrainSource[] = this.#sources,
+  ): T[] {
     const results: T[] = []
     for (const source of sources) {
       try {
@@ -813,7 +808,10 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   #hookFailed(hook: string, error: unknown): void {
     this.#hookFailures += 1
     if (this.listenerCount('hookFailed') === 0 || hook === 'listener of "hookFailed"') {
-      process.emitWarning(`${hook} failed: ${error}`, { type: 'TidegateWarning', code: 'TIDEGATE_HOOK_FAILED' })
+      process.emitWarning(`${hook} failed: ${error}`, {
+        type: 'TidegateWarning',
+        code: 'TIDEGATE_HOOK_FAILED',
+      })
     } else {
       this.#report('hookFailed', { hook, error })
     }
@@ -844,17 +842,30 @@ function exitSoon(code: number, margin: number): void {
 
 /** The HTTP server that a `ws` server with the option `port` has made for itself. */
 function ownServer(server: object): AnyHttpServer | undefined {
-  const { options, _server } = server as { options?: { port?: number | null }; _server?: AnyHttpServer | null }
+  const { options, _server } = server as {
+    options?: { port?: number | null }
+    _server?: AnyHttpServer | null
+  }
   return options?.port == null ? undefined : (_server ?? undefined)
 }
 
-function duration(value: Duration | undefined, field: string): number | undefined {
-  return value === undefined ? undefined : milliseconds(value, field)
-}
-
-/** Leaves out what is not given, so that the core's defaults hold. */
-function defined<T extends object>(given: T): T {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T
+/** Reads the durations; all that cannot be read are named at once. */
+function times(options: LifecycleOptions): Times {
+  const faults: Fault[] = []
+  const read = (field: keyof Times): number => {
+    const given = options[field]
+    if (given === undefined) return DEFAULTS[field]
+    try {
+      return milliseconds(given)
+    } catch (error) {
+      faults.push({ code: 'out-of-range', field, message: (error as Error).message })
+      return 0
+    }
+  }
+  const fields = Object.keys(DEFAULTS) as (keyof Times)[]
+  const all = Object.fromEntries(fields.map((field) => [field, read(field)]))
+  if (faults.length > 0) throw new ConfigError('drain', faults)
+  return all as Times
 }
 
 function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

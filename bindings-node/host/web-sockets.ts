@@ -95,6 +95,8 @@ export class WebSocketSource<Socket extends WebSocketLike = WebSocketLike> imple
   readonly #failed: HookFailure
   /** The clients, once the drain has begun to look at them; before that only when the server keeps no list. */
   readonly #seen = new Map<Socket, Client>()
+  /** Upgrades that are neither complete nor refused, as an async `verifyClient` has not answered yet. */
+  readonly #upgrading = new Set<Duplex>()
   #changed = () => {}
   #watching = false
   #refusing = false
@@ -133,6 +135,10 @@ export class WebSocketSource<Socket extends WebSocketLike = WebSocketLike> imple
     let told = 0
     for (const client of this.#seen.values()) if (client.told) told += 1
     return told
+  }
+
+  requests(): number {
+    return this.#upgrading.size
   }
 
   onChange(changed: () => void): void {
@@ -225,7 +231,10 @@ export class WebSocketSource<Socket extends WebSocketLike = WebSocketLike> imple
 
   #whenIdle(socket: Socket, client: Client, then: () => void): void {
     const busy = this.#busy(socket)
-    if (!busy) return then()
+    if (!busy) {
+      then()
+      return
+    }
     if (busy === true) {
       client.timer = setTimeout(() => this.#whenIdle(socket, client, then), BUSY_POLL)
       return
@@ -271,17 +280,25 @@ export class WebSocketSource<Socket extends WebSocketLike = WebSocketLike> imple
    * has agreed; without it (another version) such a client gets a close frame instead.
    */
   #guardUpgrades(): void {
-    const server = this.#server as unknown as Record<string, unknown>
-    const guard = (method: string, request: number) => {
+    const server = this.#server as unknown as Record<string, (...args: unknown[]) => unknown>
+    const guard = (method: string, socketAt: number, began: (socket: Duplex) => void) => {
       const original = server[method]
       if (typeof original !== 'function') return
       server[method] = (...args: unknown[]) => {
-        if (this.#refusing) refuse(args[request + 1] as Duplex, this.#options.retryAfter ?? 1)
+        const socket = args[socketAt] as Duplex
+        began(socket)
+        if (this.#refusing) refuse(socket, this.#options.retryAfter ?? 1)
         else original.apply(server, args)
       }
     }
-    guard('handleUpgrade', 0)
-    guard('completeUpgrade', 3)
+    const ended = (socket: Duplex) => {
+      if (this.#upgrading.delete(socket)) this.#changed()
+    }
+    guard('handleUpgrade', 1, (socket) => {
+      this.#upgrading.add(socket)
+      socket.once('close', () => ended(socket))
+    })
+    guard('completeUpgrade', 4, ended)
   }
 }
 

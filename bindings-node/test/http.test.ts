@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import {
   createServer,
@@ -134,6 +135,12 @@ describe('an open door', () => {
     await until(() => door.streams === 2)
   })
 
+  test('is the only one of its server', () => {
+    const server = createServer()
+    new HttpDoor(server)
+    assert.throws(() => new HttpDoor(server), /has a door already/)
+  })
+
   test('refuses an idle age that is no time', () => {
     for (const minIdleAge of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
       assert.throws(() => new HttpDoor(createServer(), { minIdleAge }), RangeError)
@@ -142,6 +149,21 @@ describe('an open door', () => {
 })
 
 describe('a lame duck', () => {
+  test('gives each handler the async context of its own request', async () => {
+    const context = new AsyncLocalStorage<string>()
+    const seen: (string | undefined)[] = []
+    const { door, port } = await open((request, response) => {
+      seen.push(context.getStore())
+      context.enterWith(request.url ?? '')
+      response.end()
+    })
+    door.lameDuck()
+    const raw = await client(port)
+    raw.write(get('/1') + get('/2'))
+    await until(() => raw.ended)
+    assert.deepEqual(seen, [undefined, undefined])
+  })
+
   test('says close in the response of a handler that answers at once', async () => {
     const { door, port } = await open(hello)
     const raw = await client(port)
@@ -185,7 +207,10 @@ describe('a lame duck', () => {
   })
 
   test('tells clients of HTTP/1.0 that asked to be kept', async () => {
-    const { door, port } = await open(hello)
+    // Node keeps such a connection only when it knows the length beforehand.
+    const { door, port } = await open((_request, response) =>
+      response.writeHead(200, { 'content-length': 0 }).end(),
+    )
     const raw = await client(port)
     const request = 'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n'
     raw.write(request)
@@ -342,7 +367,7 @@ describe('closing the door', () => {
           const socket = connect(port, '127.0.0.1')
           const raw = new RawClient(socket)
           raw.write(get())
-          await until(() => raw.closed || raw.ended)
+          await until(() => raw.closed || raw.responses === 1)
           if (raw.responses === 1) served += 1
           if (raw.error?.code === 'ECONNRESET') reset += 1
           if (raw.error?.code === 'ECONNREFUSED') racing = false
@@ -464,7 +489,7 @@ describe('bodies', () => {
     const chunk = 'x'.repeat(100_000)
     door.lameDuck()
     raw.write(`POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2000000\r\n\r\n${chunk}`)
-    await until(() => raw.received.endsWith('too large'))
+    await until(() => raw.received.includes('too large'))
     for (let sent = 1; sent < 20; sent += 1) {
       raw.write(chunk)
       await delay(1)

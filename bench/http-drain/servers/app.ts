@@ -21,8 +21,11 @@ export function handle(request: Request, response: Response): void {
   })
   request.on('end', () => {
     const answer = () => {
+      const text = JSON.stringify({ size })
       response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify({ size }))
+      // Without it Node keeps no connection of HTTP/1.0.
+      response.setHeader('content-length', text.length)
+      response.end(text)
     }
     const wait = Number(request.headers['x-wait'] ?? 0)
     if (wait > 0) setTimeout(answer, wait)
