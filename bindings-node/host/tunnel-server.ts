@@ -132,6 +132,8 @@ const DEFAULTS = {
 }
 type Limits = typeof DEFAULTS
 
+/** The close code of a deliberate drain: hosts come back at once. */
+const DRAIN_CODE = 4001
 /** How many epochs of hosts without a tunnel are remembered here. */
 const MOST_ASKED = 100_000
 
@@ -158,6 +160,8 @@ export class TunnelServer extends EventEmitter<TunnelServerEvents> implements Dr
   readonly #opened = new WeakMap<Tunnel, { hint: string | undefined; look: Promise<number> }>()
   #started = false
   #draining = false
+  /** From here on nobody waits for rows to be removed. */
+  #aborted = false
   #unadmitted = 0
   #direct = 0
   #changed: () => void = () => {}
@@ -291,7 +295,7 @@ export class TunnelServer extends EventEmitter<TunnelServerEvents> implements Dr
   /** Ends everything at once, rows included, as far as the directory answers. For tests and emergencies. */
   async close(): Promise<void> {
     this.refuseNew()
-    this.abort(1001)
+    this.abort(1001, { intent: 'decommission', reason: 'decommission', code: 1001 })
     await this.#directory.clearOwn(this.#owner).catch(() => {})
     for (const tunnel of this.#all) tunnel.machine.close()
     this.#forwarder.close()
@@ -305,7 +309,7 @@ export class TunnelServer extends EventEmitter<TunnelServerEvents> implements Dr
 
   /** Tunnels that are open or whose row is still being removed. */
   count(): number {
-    return this.#all.size
+    return this.#aborted ? sum(this.#all, (tunnel) => (tunnel.isOpen ? 1 : 0)) : this.#all.size
   }
 
   /** Of those, the ones that were told to move. */
@@ -357,20 +361,26 @@ export class TunnelServer extends EventEmitter<TunnelServerEvents> implements Dr
     for (const tunnel of this.#all) tunnel.machine.offer({ type: 'rows-cleared' })
   }
 
-  closeAll(code: number): void {
-    for (const tunnel of this.#all) tunnel.closeWhenIdle(code)
+  closeAll(code: number, farewell: Farewell): void {
+    for (const tunnel of this.#all) tunnel.closeWhenIdle(this.#code(code, farewell))
   }
 
-  abort(code: number): number {
+  abort(code: number, farewell: Farewell): number {
     const cut = this.requests() + this.count()
+    this.#aborted = true
     const reason = new RequestFailure('stopping', 'the relay stops and cannot wait any longer')
     for (const work of this.#underWay) work.abort(reason)
     for (const tunnel of this.#all) {
-      tunnel.cut(code)
+      tunnel.cut(this.#code(code, farewell))
       // The close frame has a moment to reach the wire.
       setTimeout(() => tunnel.socket.terminate(), ABORT_LIMIT / 2).unref()
     }
     return cut
+  }
+
+  /** Hosts that come back get the drain code of their own protocol. */
+  #code(code: number, { intent }: Farewell): number {
+    return intent === 'decommission' ? code : (this.#options.peer?.drainCode ?? DRAIN_CODE)
   }
 
   // Hosts that dial in.

@@ -14,7 +14,7 @@ import {
 import { TunnelServer } from '../host/tunnel-server.js'
 import { ask, TestHost, TestRelay, until } from './support/relay.js'
 
-const farewell = { intent: 'restart', reason: 'deploy' } as const
+const farewell = { intent: 'restart', reason: 'deploy', code: 1012 } as const
 
 /** Holds calls of a directory back until they are let go, or makes them fail. */
 class HeldDirectory extends MemoryDirectory {
@@ -247,7 +247,7 @@ describe('a directory that fails (R2)', () => {
   it('does not take live tunnels along: they are served, said to be unlisted, and listed again', async () => {
     const directory = new HeldDirectory()
     const peer = { renewEvery: 20, retryEvery: 20, registerLimit: 200 }
-    await using relay = await TestRelay.start({ directory, machine: 'a', peer })
+    await using relay = await TestRelay.start({ directory, machine: 'a', peer, waitLimit: 200 })
     const unlisted: string[] = []
     relay.tunnels.on('unlisted', ({ host }) => unlisted.push(host))
     using host = new TestHost('h')
@@ -340,16 +340,9 @@ describe('a request through a tunnel', () => {
         ...(encoding && { encoding }),
       }),
     })
-    await relay.tunnels.start()
     const { name } = host
     const encoded = encodeURIComponent(name)
-    const socket = new WebSocket(relay.dialUrl(encoded).replace('secret-of-', `secret-of-`))
-    socket.terminate()
-    await host.connect({
-      ...relay,
-      tunnels: relay.tunnels,
-      dialUrl: () => relay.dialUrl(encoded),
-    } as TestRelay)
+    await host.connect(relay)
     const text = await ask(relay.url(`/hosts/${encoded}/deep/path?q=%20`), {
       method: 'PATCH',
       body: 'höhö',
@@ -515,6 +508,8 @@ describe('a hostile host', () => {
     const { socket } = await host.dial(relay)
     socket.send('{"type":"http:response","id":"1","status":200,"headers":{},"body":"forged"}')
     socket.send('{"type":"drain"}')
+    socket.ping()
+    await once(socket, 'pong')
     await until(() => directory.held.length === 1)
     directory.hold = false
     directory.held[0]?.()
@@ -533,8 +528,9 @@ describe('a request for a host elsewhere (R4)', () => {
     using host = new TestHost('h')
     await host.connect(b)
     for (const method of ['GET', 'POST', 'DELETE', 'PATCH']) {
-      const answer = await ask(a.url('/hosts/h/p?q=1'), { method, body: 'b' })
-      assert.deepEqual([answer.status, answer.text], [200, `${method} /p?q=1 b`])
+      const body = method.startsWith('P') ? 'b' : ''
+      const answer = await ask(a.url('/hosts/h/p?q=1'), { method, body })
+      assert.deepEqual([answer.status, answer.text], [200, `${method} /p?q=1 ${body}`])
     }
     for (const { headers } of host.seen) {
       assert.deepEqual(
@@ -743,7 +739,7 @@ describe('a drain (D4, D5)', () => {
     relay.tunnels.tell(5, undefined, farewell)
     await until(() => other.notices.length === 1)
     assert.deepEqual(other.notices, [{ type: 'drain', reason: 'deploy' }])
-    relay.tunnels.closeAll(4001)
+    relay.tunnels.closeAll(1012, farewell)
     await until(() => host.codes.length + other.codes.length === 2)
     assert.deepEqual([host.codes, other.codes], [[4001], [4001]])
   })
@@ -836,7 +832,7 @@ describe('a drain (D4, D5)', () => {
     directory.calls = []
     await relay.tunnels.clearRows(AbortSignal.timeout(1_000))
     assert.equal(directory.size, 0)
-    relay.tunnels.closeAll(4001)
+    relay.tunnels.closeAll(1012, farewell)
     await until(() => idle.codes.length === 1)
     assert.equal(busy.codes.length, 0)
     waiting[0]?.()
@@ -856,11 +852,11 @@ describe('a drain (D4, D5)', () => {
     ]
     await until(() => relay.tunnels.pending === 2)
     relay.tunnels.refuseNew()
-    assert.equal(relay.tunnels.abort(1012), 2)
+    assert.equal(relay.tunnels.abort(1012, farewell), 2)
     assert.equal((await viaDoor).status, 503)
     assert.equal((await direct).code, 'stopping')
     await until(() => relay.tunnels.count() === 0)
-    assert.deepEqual(host.codes, [1012])
+    assert.deepEqual(host.codes, [4001])
   })
 
   it('is not held up by a host that has stopped reading', async () => {
@@ -891,9 +887,8 @@ describe('reports', () => {
       },
     })
     const reports: string[] = []
-    for (const event of ['departed', 'failed'] as const) {
-      relay.tunnels.on(event, (report) => reports.push(JSON.stringify(report)))
-    }
+    relay.tunnels.on('departed', (report) => reports.push(JSON.stringify(report)))
+    relay.tunnels.on('failed', ({ error, ...report }) => reports.push(JSON.stringify(report) + String(error)))
     using host = new TestHost('h')
     const { socket } = await host.dial(relay)
     assert.equal(await closed(socket), 1008)

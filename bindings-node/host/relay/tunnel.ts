@@ -148,6 +148,11 @@ export class Tunnel {
     return this.#gate
   }
 
+  /** Whether its socket is still there. */
+  get isOpen(): boolean {
+    return !this.#socketClosed
+  }
+
   /** Requests that wait for their answer. */
   get pending(): number {
     return this.#pending.size

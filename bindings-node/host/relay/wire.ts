@@ -46,9 +46,10 @@ export type HostFrame =
   | { type: 'ping' | 'pong' | 'drain' }
   | { type: 'unknown' }
 
-/** These concern one connection and are never passed on (RFC 9110, 7.6.1). */
+/** These concern one connection and are never passed on (RFC 9110, 7.6.1; `expect` is answered here). */
 const HOP_BY_HOP = new Set([
   'connection',
+  'expect',
   'keep-alive',
   'proxy-authenticate',
   'proxy-authorization',
@@ -125,7 +126,7 @@ function readResponse(frame: Record<string, unknown>): HostFrame | undefined {
   if (id === undefined) return undefined
   if (headers === undefined || body === undefined) return { type: 'bad-response', id }
   if (!Number.isInteger(status) || status < 200 || status > 599) return { type: 'bad-response', id }
-  return { type: 'http:response', id, status, headers, body }
+  return { type: 'http:response', id, status, headers: endToEnd(headers), body }
 }
 
 function readId(id: unknown): string | undefined {

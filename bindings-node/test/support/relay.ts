@@ -65,7 +65,12 @@ export class TestRelay implements AsyncDisposable {
     })
     for (const server of [clients, peers]) server.on('request', tunnels.handleRequest)
     const relay = new TestRelay(tunnels, clients, peers, machine)
-    await tunnels.start()
+    try {
+      await tunnels.start()
+    } catch (error) {
+      peers.close()
+      throw error
+    }
     await listen(clients)
     return relay
   }
@@ -75,7 +80,7 @@ export class TestRelay implements AsyncDisposable {
   }
 
   dialUrl(host: string, more = ''): string {
-    return `ws://127.0.0.1:${this.port}/tunnel?hostId=${host}&token=secret-of-${host}${more}`
+    return `ws://127.0.0.1:${this.port}/tunnel?hostId=${encodeURIComponent(host)}&token=${encodeURIComponent(`secret-of-${host}`)}${more}`
   }
 
   url(path: string): string {
@@ -90,13 +95,13 @@ export class TestRelay implements AsyncDisposable {
     this.clients.closeIdleConnections()
     this.tunnels.refuseNew()
     this.tunnels.endStreams()
-    const farewell = { intent: 'restart', reason: 'deploy' } as const
+    const farewell = { intent: 'restart', reason: 'deploy', code: 1012 } as const
     this.tunnels.tell(this.tunnels.count(), within, farewell)
     const end = performance.now() + flush + (within ?? 0)
     while (this.tunnels.count() > 0 && performance.now() < end) await delay(2)
     if (this.tunnels.count() > 0) {
       await this.tunnels.clearRows(AbortSignal.timeout(2_000)).catch((error) => this.failures.push(error))
-      this.tunnels.closeAll(4001)
+      this.tunnels.closeAll(1012, farewell)
       await until(() => this.tunnels.count() === 0, 'no tunnels left')
     }
     this.peers.close()
@@ -110,7 +115,7 @@ export class TestRelay implements AsyncDisposable {
       server.closeAllConnections()
     }
     this.tunnels.refuseNew()
-    this.tunnels.abort(1001)
+    this.tunnels.abort(1001, { intent: 'decommission', reason: 'killed', code: 1001 })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
