@@ -11,8 +11,7 @@ use core::fmt;
 use core::hash::Hash;
 
 use crate::{
-    Clock, Faults, MAX_TIME, Message, Millis, Name, Random, Reader, RecordFault, Settings, Writer, record,
-    until,
+    Clock, Faults, Message, Millis, Name, Random, Reader, RecordFault, Settings, Writer, record, until,
 };
 
 /// When to come back, and why.
@@ -177,7 +176,7 @@ pub trait Machine: Rules {
         let before = self.clock();
         let clock = before.advanced(now)?;
         let mut effects = Vec::new();
-        if self.next_timer().is_some_and(|timer| is_due(timer.at, clock.now())) {
+        if self.next_timer().is_some_and(|timer| timer.at <= clock.now()) {
             // Something is due: work it off on a copy, so that a rejection can leave no trace.
             let mut next = self.clone();
             next.set_clock(clock);
@@ -215,7 +214,7 @@ pub trait Machine: Rules {
     /// Fires every timer that is due, to a fixpoint.
     fn work_off(&mut self, effects: &mut Vec<Self::Effect>) {
         while let Some(timer) = self.next_timer() {
-            if !is_due(timer.at, self.clock().now()) {
+            if timer.at > self.clock().now() {
                 return;
             }
             self.fire(timer.why, effects);
@@ -257,11 +256,6 @@ pub trait Machine: Rules {
 }
 
 impl<M: Rules> Machine for M {}
-
-/// Whether a timer is due. At the end of time every timer would be, for ever, as none can be armed later.
-fn is_due(at: Millis, now: Millis) -> bool {
-    at <= now && at < MAX_TIME
-}
 
 /// Shifts one time of a state for [`Rules::rebase`]: `from` is the state's old now, `to` the new one.
 pub(crate) fn shift(at: &mut Millis, from: Millis, to: Millis) {

@@ -625,12 +625,19 @@ macro_rules! laws {
 
 laws!(backoff, tidegate::backoff::Backoff, configs::backoff(), |_| true);
 laws!(close_policy, tidegate::close::ClosePolicy, configs::close_policy(), |_| true);
+laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel());
+laws!(peer, tidegate::peer::Peer, configs::peer());
+laws!(directory, tidegate::directory::Directory, configs::directory(), |_| true);
+laws!(drain, tidegate::drain::Drain, configs::drain());
 
 /// The configs worth trying.
 mod configs {
     use tidegate::MAX_DURATION;
     use tidegate::backoff::{self, Jitter, Policy};
     use tidegate::close::{Context, Profile, Response, Rule};
+    use tidegate::drain::{self, ReleaseStep, StepKind};
+    use tidegate::tunnel::{self, Acceptance, Overflow};
+    use tidegate::{directory, peer};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -683,5 +690,103 @@ mod configs {
         };
         let own = Profile { rules: vec![own], ..Profile::named("relay") };
         Profile::names().map(Profile::named).chain([own]).collect()
+    }
+
+    /// Each way of acceptance; one endpoint and several; no budget, no pings, no buffer; short limits; extremes.
+    pub(crate) fn tunnel() -> Vec<tunnel::Config> {
+        let accepted = |acceptance| tunnel::Config { acceptance, ..Default::default() };
+        let each = [Acceptance::Explicit, Acceptance::FirstInbound, Acceptance::Quiet].map(accepted);
+        let relay = tunnel::Config {
+            profile: Profile::named("relay"),
+            acceptance: Acceptance::Explicit,
+            endpoints: 3,
+            rotate_after: 1,
+            buffer_limit: 2,
+            overflow: Overflow::DropOldest,
+            ..Default::default()
+        };
+        let bare = tunnel::Config {
+            backoff: Policy { from_start: true, ..Policy::default() },
+            profile: Profile::named("discord"),
+            immediate_budget: 0,
+            ping_after: 0,
+            dead_after: 0,
+            finish_limit: 0,
+            notice_max: 0,
+            buffer_limit: 0,
+            ..Default::default()
+        };
+        let patient = tunnel::Config {
+            prepare_limit: 1_000_000,
+            dial_limit: 1_000_000,
+            accept_limit: 1_000_000,
+            finish_limit: 1_000_000,
+            endpoints: 2,
+            ..relay.clone()
+        };
+        let longest = tunnel::Config {
+            backoff: policies().pop().unwrap_or_default(),
+            slow_delay: MAX_DURATION,
+            quiet_time: MAX_DURATION,
+            prepare_limit: MAX_DURATION,
+            dial_limit: MAX_DURATION,
+            accept_limit: MAX_DURATION,
+            ping_after: MAX_DURATION - 1,
+            dead_after: MAX_DURATION,
+            stall_tolerance: MAX_DURATION,
+            stable_after: MAX_DURATION,
+            immediate_window: MAX_DURATION,
+            finish_limit: MAX_DURATION,
+            notice_max: MAX_DURATION,
+            ..Default::default()
+        };
+        each.into_iter().chain([relay, bare, patient, longest]).collect()
+    }
+
+    /// The default, the shortest and the longest.
+    pub(crate) fn peer() -> Vec<peer::Config> {
+        let all = |duration| peer::Config {
+            authorize_limit: duration,
+            register_limit: duration,
+            ping_every: duration,
+            ping_misses: 1,
+            stall_tolerance: duration,
+            renew_every: duration,
+            retry_every: duration,
+            ..Default::default()
+        };
+        vec![peer::Config::default(), all(1), all(MAX_DURATION)]
+    }
+
+    pub(crate) fn directory() -> Vec<directory::Config> {
+        [90_000, 1, MAX_DURATION].map(|ttl| directory::Config { ttl }).to_vec()
+    }
+
+    /// With and without steps, paced and at once, with no fixed wait; extremes.
+    pub(crate) fn drain() -> Vec<drain::Config> {
+        let step =
+            |name: &str, kind, attempts| ReleaseStep { name: name.into(), kind, limit: 2_000, attempts };
+        let steps = vec![
+            step("balancer", StepKind::Unroute, 2),
+            step("dns", StepKind::Unroute, 1),
+            step("flush", StepKind::Release, 3),
+            step("close", StepKind::Release, 1),
+        ];
+        let full = drain::Config { steps, kill_budget: 40_000, ..Default::default() };
+        let paced = drain::Config { reconnect_rate: 2, grace: 5_000, ..full.clone() };
+        let at_once =
+            drain::Config { lame_duck: 0, flush: 0, min_idle_age: 0, signal_merge: 0, ..Default::default() };
+        let longest = drain::Config {
+            grace: MAX_DURATION / 2,
+            kill_budget: MAX_DURATION,
+            flush: MAX_DURATION,
+            min_idle_age: MAX_DURATION,
+            signal_merge: MAX_DURATION,
+            reconnect_rate: 1,
+            end_streams: false,
+            restart_exit_code: 75,
+            ..Default::default()
+        };
+        vec![drain::Config::default(), full, paced, at_once, longest]
     }
 }
