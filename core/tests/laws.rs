@@ -8,7 +8,7 @@
 //! `PROPTEST_CASES` asks for more cases than the default, `PROPTEST_RNG_SEED` for other ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -46,6 +46,11 @@ enum When {
 #[derive(Debug, Clone, Copy)]
 struct Planned {
     when: When,
+    /// Which inputs occur in this script, as bits; 0 is all of them. Scripts that lack some inputs get further
+    /// into a machine: a connection that nothing closes lives to be pinged.
+    inputs: u64,
+    /// Whether the host of this script is quick to answer what it is asked, so that much succeeds.
+    eager: bool,
     what: usize,
     fields: [u64; MAX_FIELDS],
 }
@@ -73,13 +78,25 @@ fn any_time() -> impl Strategy<Value = When> {
     ]
 }
 
-fn script(time: impl Strategy<Value = When>, longest: usize) -> impl Strategy<Value = Vec<Planned>> {
-    let step = (time, any::<usize>(), any::<[u64; MAX_FIELDS]>()).prop_map(|(when, what, fields)| Planned {
-        when,
-        what,
-        fields,
-    });
-    prop::collection::vec(step, 0..longest)
+/// Times of a host that is quick, so that limits are seldom reached.
+fn prompt_time() -> impl Strategy<Value = When> {
+    prop_oneof![24 => (0..20_u64).prop_map(When::Later), 1 => Just(When::Deadline), 1 => ordinary_time()]
+}
+
+fn script(
+    time: impl Strategy<Value = When> + 'static,
+    longest: usize,
+) -> impl Strategy<Value = Vec<Planned>> {
+    let inputs = prop_oneof![1 => Just(0), 3 => any::<u64>()];
+    let steps = move |time: BoxedStrategy<When>| {
+        prop::collection::vec((time, any::<usize>(), any::<[u64; MAX_FIELDS]>()), 0..longest)
+    };
+    let any_host = (Just(false), steps(time.boxed()));
+    let eager_host = (Just(true), steps(prompt_time().boxed()));
+    (inputs, prop_oneof![any_host, eager_host]).prop_map(|(inputs, (eager, steps))| {
+        let planned = |(when, what, fields)| Planned { when, inputs, eager, what, fields };
+        steps.into_iter().map(planned).collect()
+    })
 }
 
 fn source() -> impl Strategy<Value = Random> {
@@ -106,6 +123,8 @@ struct Run<M> {
     machine: M,
     operation: u64,
     generation: u64,
+    /// The last number of each field, by its name: epochs, incarnations and the like are told again.
+    last: BTreeMap<&'static str, u64>,
     /// Operations that the host has not answered.
     outstanding: BTreeSet<u64>,
 }
@@ -117,7 +136,7 @@ impl<M: Machine> Run<M> {
     }
 
     fn of(machine: M) -> Self {
-        Self { machine, operation: 0, generation: 0, outstanding: BTreeSet::new() }
+        Self { machine, operation: 0, generation: 0, last: BTreeMap::new(), outstanding: BTreeSet::new() }
     }
 
     fn now(&self) -> Millis {
@@ -143,14 +162,32 @@ impl<M: Machine> Run<M> {
         }
     }
 
-    /// The input of a planned step; none is a tick.
+    /// The input of a planned step; none is a tick. Some are answers, where there is something to answer; some say
+    /// what was said last.
     fn input(&self, planned: &Planned) -> Option<M::Input> {
-        if planned.what.is_multiple_of(4) {
-            return None;
+        let asked = |field: &FieldSpec| match field.name {
+            "operation" => self.operation > 0,
+            "generation" => self.generation > 0,
+            _ => false,
+        };
+        let answers = |tag: &usize| M::Input::VARIANTS[*tag].fields.iter().any(asked);
+        let (kind, choice) = (planned.what % 8, planned.what / 8);
+        let occurs = |tag: &usize| planned.inputs == 0 || planned.inputs >> (tag % 64) & 1 == 1;
+        let mut tags: Vec<usize> = (0..M::Input::VARIANTS.len()).filter(occurs).collect();
+        match kind {
+            0 => return None,
+            1 if !planned.eager => return None,
+            1..=6 if planned.eager && (self.operation > 0 || self.generation > 0) => tags.retain(answers),
+            2..=3 => tags.retain(answers),
+            _ => {}
         }
-        let tag = (planned.what / 4) % M::Input::VARIANTS.len();
+        let tag = *tags.get(choice % tags.len().max(1))?;
         let fields = M::Input::VARIANTS[tag].fields.iter().zip(planned.fields);
-        let words: Vec<u64> = fields.map(|(field, raw)| self.word(field.name, &field.kind, raw)).collect();
+        let word = |(field, raw): (&FieldSpec, u64)| match self.last.get(field.name) {
+            Some(last) if kind == 4 && fits(&field.kind, *last) => *last,
+            _ => self.word(field.name, &field.kind, raw),
+        };
+        let words: Vec<u64> = fields.map(word).collect();
         let input = M::Input::from_words(u16::try_from(tag).unwrap(), &words);
         Some(input.expect("a message can be made by its description"))
     }
@@ -174,8 +211,9 @@ impl<M: Machine> Run<M> {
                     (Some(known), 5) => known.saturating_sub(rest % 4),
                     (Some(known), 6) => known.saturating_add(1).min(*most),
                     (None, 0..=2) => rest % 8.min(most.saturating_add(1)),
+                    (None, 3..=4) if rest % 16 == 0 => *most,
                     (None, 3..=4) => rest % 5_000.min(most.saturating_add(1)),
-                    (None, 5) => *most,
+                    (None, 5..=6) => self.last.get(name).map_or(0, |last| *last.min(most)),
                     _ => rest % most.saturating_add(1),
                 }
             }
@@ -189,17 +227,25 @@ impl<M: Machine> Run<M> {
         self.act(at, input.as_ref())
     }
 
+    fn remember(&mut self, name: &'static str, word: u64) {
+        if word != NONE {
+            self.last.insert(name, word);
+        }
+    }
+
     fn act(&mut self, at: u64, input: Option<&M::Input>) -> Result<StepOf<M>, Rejection> {
         let answer = lawful(&mut self.machine, at, input);
         if let Ok(step) = &answer {
             if let Some(input) = input {
                 for (name, word) in named_words(input) {
+                    self.remember(name, word);
                     if name == "operation" {
                         self.outstanding.remove(&word);
                     }
                 }
             }
             for (name, word) in step.effects.iter().flat_map(named_words) {
+                self.remember(name, word);
                 if name == "operation" && word > self.operation {
                     self.operation = word;
                     self.outstanding.insert(word);
@@ -359,7 +405,7 @@ fn reaches_everything<M: Machine<Config: 'static>>(configs: &[M::Config]) {
     let mut runner = TestRunner::new(Cases { rng_seed: RngSeed::Fixed(1), ..Cases::default() });
     let plans = (prop::sample::select(configs.to_vec()), source(), script(ordinary_time(), 200));
     let (mut taken, mut happened) = (BTreeSet::new(), BTreeSet::new());
-    for _ in 0..1_000 {
+    for _ in 0..20_000 {
         let (config, random, script) = plans.new_tree(&mut runner).unwrap().current();
         let mut run = Run::<M>::start(&config, &random, 0);
         for planned in &script {
