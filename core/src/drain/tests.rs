@@ -764,15 +764,6 @@ fn explain_names_the_phase_the_intent_the_numbers_and_what_is_next() {
 }
 
 #[test]
-fn a_stop_may_begin_in_the_last_moment_of_time() {
-    let mut drain = Drain::new(Config::default(), 0, crate::MAX_TIME - 1).unwrap();
-    drain.handle(crate::MAX_TIME - 1, &Input::Started).unwrap();
-    drain.handle(crate::MAX_TIME - 1, &Input::Signal { intent: Intent::Restart }).unwrap();
-    let log = run_alone(&mut drain);
-    assert!(matches!(log.last(), Some((_, Effect::Stopped { .. }))), "{log:?}");
-}
-
-#[test]
 fn a_record_of_a_state_that_cannot_be_is_refused() {
     let mut drain = draining(Config { lame_duck: 0, ..Config::default() });
     drain.handle(0, &tunnels(2, 0)).unwrap();
