@@ -70,6 +70,9 @@ macro_rules! machines {
 machines! {
     tidegate::backoff::Backoff,
     tidegate::close::ClosePolicy,
+    tidegate::directory::Directory,
+    tidegate::drain::Drain,
+    tidegate::peer::Peer,
     tidegate::tunnel::Tunnel,
 }
 

@@ -99,7 +99,7 @@ impl Policy {
         // B3: a narrow interval at saturation makes clients that failed together come back together.
         let (low, high) = self.interval(u32::MAX, cap);
         let choices = high.saturating_sub(low).saturating_add(1);
-        if choices < LEAST_CHOICES {
+        if high == cap && choices < LEAST_CHOICES {
             let message = alloc::format!(
                 "is {cap} ms, which leaves {choices} delays to draw from ({low} to {high} ms) once it is reached; \
                  {LEAST_CHOICES} are needed so that at most 3 % of them are the cap: widen the interval, or set \
@@ -186,7 +186,8 @@ impl Escalation {
     /// longer (B4). Either way the escalation goes on.
     pub fn next(&mut self, policy: &Policy, random: &mut Random, hint: Option<Millis>) -> Millis {
         let (low, high) = policy.interval(self.attempt, self.previous);
-        let drawn = random.between(low, high);
+        // An interval of one point takes no draw, so that a script of draws lists only what is random.
+        let drawn = if low == high { low } else { random.between(low, high) };
         self.attempt = self.attempt.saturating_add(1);
         self.previous = if policy.jitter == Jitter::Decorrelated { drawn } else { 0 };
         drawn.max(policy.honoured(hint))
@@ -551,5 +552,259 @@ impl Rules for Backoff {
             && (backoff.state == State::Idle || backoff.attempts.issued() > 0)
             && (backoff.not_before.is_none() || (attempting && backoff.config.policy.from_start));
         if possible { Ok(backoff) } else { Err(RecordFault::Corrupt) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Draw, Machine};
+
+    const JITTERS: [Jitter; 5] =
+        [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::PlusMinus, Jitter::Decorrelated];
+    const DRAWS: [Draw; 3] = [Draw::Min, Draw::Mid, Draw::Max];
+
+    fn grpc() -> Policy {
+        Policy {
+            initial: 1_000,
+            factor: 1_600,
+            cap: 120_000,
+            floor: 1,
+            jitter: Jitter::PlusMinus,
+            spread: 200,
+            from_start: true,
+            ..Policy::default()
+        }
+    }
+
+    fn with(jitter: Jitter) -> Policy {
+        Policy { jitter, ..Policy::default() }
+    }
+
+    fn faults(policy: &Policy) -> Vec<(FaultCode, String)> {
+        let mut faults = Faults::none();
+        policy.check(&mut faults);
+        faults.list().iter().map(|fault| (fault.code, fault.field.clone())).collect()
+    }
+
+    fn delays(policy: &Policy, random: &mut Random, count: usize) -> Vec<Millis> {
+        let mut escalation = Escalation::default();
+        (0..count).map(|_| escalation.next(policy, random, None)).collect()
+    }
+
+    #[test]
+    fn b1_delays_grow_by_the_factor_up_to_the_cap() {
+        let escalated = |policy: Policy| (0..12).map(|n| policy.escalated(n)).collect::<Vec<_>>();
+        assert_eq!(escalated(Policy::default())[..5], [1_000, 2_000, 4_000, 5_000, 5_000]);
+        // The published sequence of gRPC's connection backoff, before jitter.
+        assert_eq!(
+            escalated(grpc()),
+            [1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 42_950, 68_719, 109_951, 120_000]
+        );
+        assert_eq!(escalated(Policy { factor: 1_000, ..grpc() }), [1_000; 12]);
+    }
+
+    #[test]
+    fn b1_each_jitter_draws_from_the_interval_of_its_formula() {
+        let interval = |jitter, attempt, previous| with(jitter).interval(attempt, previous);
+        assert_eq!(interval(Jitter::None, 1, 0), (2_000, 2_000));
+        assert_eq!(interval(Jitter::Full, 1, 0), (100, 2_000));
+        assert_eq!(interval(Jitter::Equal, 1, 0), (1_000, 2_000));
+        assert_eq!(interval(Jitter::PlusMinus, 1, 0), (1_600, 2_400));
+        assert_eq!(interval(Jitter::Decorrelated, 0, 0), (1_000, 3_000));
+        assert_eq!(interval(Jitter::Decorrelated, 1, 1_200), (1_000, 3_600));
+        assert_eq!(interval(Jitter::Decorrelated, 2, 3_600), (1_000, 5_000));
+    }
+
+    #[test]
+    fn b1_decorrelated_delays_depend_on_the_delay_before() {
+        let mut random = Random::scripted(&[Draw::Min, Draw::Max, Draw::Max, Draw::Min, Draw::Max]);
+        let policy = Policy { cap: 20_000, ..with(Jitter::Decorrelated) };
+        assert_eq!(delays(&policy, &mut random, 5), [1_000, 3_000, 9_000, 1_000, 3_000]);
+    }
+
+    #[test]
+    fn b2_an_interval_is_cut_before_the_draw_and_never_after_it() {
+        // 4000 ± 50 % would reach 6000; cut to 5000 first, its middle is 3500 and not 4000.
+        let policy = Policy { spread: 500, ..with(Jitter::PlusMinus) };
+        assert_eq!(policy.interval(2, 0), (2_000, 5_000));
+        let mut escalation = Escalation { attempt: 2, previous: 0 };
+        assert_eq!(escalation.next(&policy, &mut Random::scripted(&[Draw::Mid]), None), 3_500);
+        // Below the floor it is the lower end that is cut.
+        assert_eq!(Policy { floor: 1_500, ..with(Jitter::Full) }.interval(0, 0), (1_500, 1_500));
+        assert_eq!(Policy { floor: 1_500, ..with(Jitter::Full) }.interval(1, 0), (1_500, 2_000));
+    }
+
+    #[test]
+    fn b2_every_attempt_up_to_the_last_draws_between_the_floor_and_the_cap() {
+        let near = (0..32).flat_map(|bit| {
+            let power = 1_u32 << bit;
+            [power - 1, power, power + 1]
+        });
+        let attempts: Vec<u32> = (0..1_200).chain(near).chain([u32::MAX - 1, u32::MAX]).collect();
+        let extreme = [
+            Policy::default(),
+            Policy { factor: 1_000, ..Policy::default() },
+            Policy { factor: 1_001, initial: 1, cap: MAX_DURATION, floor: 1, ..Policy::default() },
+            Policy { factor: MAX_FACTOR, cap: MAX_DURATION, spread: 1_000, ..Policy::default() },
+            Policy { initial: MAX_DURATION, cap: MAX_DURATION, floor: 1, ..Policy::default() },
+        ];
+        for policy in extreme {
+            for jitter in JITTERS {
+                let policy = Policy { jitter, ..policy.clone() };
+                for previous in [0, policy.initial, policy.cap, MAX_DURATION] {
+                    for (attempt, draw) in
+                        attempts.iter().flat_map(|attempt| DRAWS.map(|draw| (*attempt, draw)))
+                    {
+                        let mut escalation = Escalation { attempt, previous };
+                        let delay = escalation.next(&policy, &mut Random::scripted(&[draw]), None);
+                        assert!(
+                            (policy.floor..=policy.cap).contains(&delay),
+                            "{delay} after {attempt}: {policy:?}"
+                        );
+                        assert_eq!(escalation.attempt(), attempt.saturating_add(1));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn b2_the_escalation_never_falls_and_follows_the_exact_power() {
+        for (initial, factor) in [(1, 1_001), (1_000, 1_600), (7, 1_333), (1_000, 2_000), (3, 99_999)] {
+            let policy = Policy { initial, factor, cap: MAX_DURATION, ..Policy::default() };
+            let mut before = 0;
+            for attempt in 0..40_000 {
+                let delay = policy.escalated(attempt);
+                assert!(delay >= before, "{delay} after {before} at {attempt}: {policy:?}");
+                before = delay;
+            }
+            assert_eq!(before, MAX_DURATION);
+            let (mut above, mut below) = (u128::from(initial), 1_u128);
+            for attempt in 0..7 {
+                let exact = (above * 2 + below) / (below * 2);
+                let exact = u64::try_from(exact).unwrap().min(MAX_DURATION);
+                assert_eq!(policy.escalated(attempt), exact, "initial {initial}, factor {factor}, {attempt}");
+                (above, below) = (above * u128::from(factor), below * 1_000);
+            }
+        }
+    }
+
+    #[test]
+    fn b3_at_saturation_at_most_3_percent_of_the_delays_are_the_cap() {
+        for jitter in JITTERS.into_iter().filter(|jitter| *jitter != Jitter::None) {
+            // The narrowest policies that are allowed, and the default one.
+            let narrow = match jitter {
+                Jitter::Full => Policy { initial: 1, floor: 1, cap: 34, ..with(jitter) },
+                Jitter::Equal => Policy { initial: 1, floor: 1, cap: 65, ..with(jitter) },
+                Jitter::PlusMinus => Policy { initial: 1, floor: 1, cap: 165, ..with(jitter) },
+                _ => Policy { initial: 1, floor: 1, cap: 34, ..with(jitter) },
+            };
+            assert_eq!(
+                faults(&Policy { cap: narrow.cap - 1, ..narrow.clone() }),
+                [(FaultCode::Contradiction, String::from("cap"))],
+                "{jitter:?} with a cap one lower"
+            );
+            for policy in [narrow, with(jitter)] {
+                assert_eq!(faults(&policy), [], "{policy:?}");
+                let mut random = Random::seeded(3);
+                let drawn = delays(&policy, &mut random, 200_000);
+                let capped = drawn.iter().skip(100).filter(|delay| **delay == policy.cap).count();
+                // 2.94 % at most; 200,000 draws stray from it by less than 0.05 % (one standard deviation).
+                assert!(
+                    capped * 1_000 <= drawn.len() * 31,
+                    "{capped} of {} are the cap: {policy:?}",
+                    drawn.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn b3_asks_nothing_of_a_policy_that_never_reaches_its_cap() {
+        let flat = Policy { initial: 10, floor: 1, factor: 1_000, ..with(Jitter::Equal) };
+        assert_eq!((faults(&flat), flat.interval(u32::MAX, 0)), (Vec::new(), (5, 10)));
+    }
+
+    #[test]
+    fn b4_a_longer_hint_replaces_one_delay_up_to_its_maximum_and_the_escalation_goes_on() {
+        let policy = Policy { hint_max: 9_000, ..with(Jitter::None) };
+        let mut escalation = Escalation::default();
+        let mut next = |hint| escalation.next(&policy, &mut Random::seeded(1), hint);
+        assert_eq!(next(Some(999)), 1_000, "a shorter hint changes nothing");
+        assert_eq!(next(Some(7_000)), 7_000, "a longer one counts, above the cap too");
+        assert_eq!(next(Some(u64::MAX)), 9_000, "but not above its own maximum");
+        assert_eq!(next(None), 5_000, "and the fourth delay is the fourth");
+    }
+
+    #[test]
+    fn b4_a_hint_does_not_feed_the_next_decorrelated_delay() {
+        let policy = Policy { cap: 60_000, ..with(Jitter::Decorrelated) };
+        let mut random = Random::scripted(&[Draw::Max, Draw::Max]);
+        let mut escalation = Escalation::default();
+        assert_eq!(escalation.next(&policy, &mut random, Some(50_000)), 50_000);
+        assert_eq!(escalation.next(&policy, &mut random, None), 9_000);
+    }
+
+    #[test]
+    fn b6_a_reset_begins_anew() {
+        let policy = with(Jitter::None);
+        let mut escalation = Escalation::default();
+        let mut random = Random::seeded(1);
+        assert_eq!([(); 3].map(|()| escalation.next(&policy, &mut random, None)), [1_000, 2_000, 4_000]);
+        escalation.reset();
+        assert_eq!(escalation, Escalation::default());
+        assert_eq!(escalation.next(&policy, &mut random, None), 1_000);
+    }
+
+    #[test]
+    fn b6_the_time_that_makes_stable_is_drawn_from_half_of_it_to_all_of_it() {
+        for (draw, stable_at) in [(Draw::Min, 2_500), (Draw::Mid, 3_750), (Draw::Max, 5_000)] {
+            let random = Random::scripted(&[draw]);
+            let mut backoff = Backoff::drawing(Config::default(), random, 0).unwrap();
+            backoff.handle(0, &Input::Start).unwrap();
+            let step = backoff.handle(0, &Input::Accepted { operation: 1 }).unwrap();
+            assert_eq!(step.deadline, Some(Deadline { at: stable_at, why: Why::Stable }));
+        }
+    }
+
+    #[test]
+    fn a_policy_that_cannot_work_is_refused_with_every_fault_named() {
+        let broken = Policy {
+            initial: 0,
+            factor: 999,
+            cap: MAX_DURATION + 1,
+            floor: 0,
+            spread: 1_001,
+            hint_max: MAX_DURATION + 1,
+            ..Policy::default()
+        };
+        let expected = ["initial", "factor", "cap", "floor", "spread", "hint_max"];
+        assert_eq!(faults(&broken), expected.map(|field| (FaultCode::OutOfRange, field.into())));
+        let crossed = Policy { initial: 6_000, floor: 7_000, ..Policy::default() };
+        let expected = ["initial", "floor"];
+        assert_eq!(faults(&crossed), expected.map(|field| (FaultCode::Contradiction, field.into())));
+    }
+
+    #[test]
+    fn a_saturated_escalation_has_the_same_delays_ahead() {
+        for jitter in JITTERS {
+            let policy = with(jitter);
+            for attempt in [0, 1, 2, 3, 4, 1_000, u32::MAX] {
+                let escalation = Escalation { attempt, previous: 0 };
+                let mut saturated = escalation;
+                saturated.saturate(&policy);
+                assert_eq!(saturated.attempt(), attempt.min(3));
+                assert_eq!(policy.interval(saturated.attempt(), 0), policy.interval(escalation.attempt(), 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_flat_policy_keeps_its_count_of_attempts() {
+        let policy = Policy { factor: 1_000, ..Policy::default() };
+        let mut escalation = Escalation { attempt: 77, previous: 0 };
+        escalation.saturate(&policy);
+        assert_eq!(escalation.attempt(), 77);
     }
 }

@@ -418,7 +418,11 @@ impl Profile {
             }
             faults.range(&field("min"), min, 0, MAX_DURATION, " ms");
             faults.range(&field("max"), max, 0, MAX_DURATION, " ms");
-            if (response == Spread || max > 0) && max < min {
+            if response == Spread && max == 0 {
+                let message =
+                    "is 0 ms, so the spread is none: raise it, or use `immediate`, which has a budget";
+                faults.add(FaultCode::Contradiction, &field("max"), message);
+            } else if max > 0 && max < min {
                 let message = alloc::format!("is {max} ms, below `min` ({min} ms): raise it");
                 faults.add(FaultCode::Contradiction, &field("max"), message);
             }
@@ -588,5 +592,337 @@ impl Rules for ClosePolicy {
 
     fn read(from: &mut Reader<'_>) -> Result<Self, RecordFault> {
         Ok(Self { profile: Record::read(from)?, clock: Clock::starting_at(0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Machine, Name};
+
+    /// What is said of a close, as a person would write it: the response and whatever else is not the default.
+    fn words(action: Action) -> String {
+        let Action { response, min, max, session, drain, replaced } = action;
+        let mut words = vec![response.as_str().to_owned()];
+        match (min, max) {
+            (0, 0) => {}
+            (min, 0) => words.push(format!(">={min}")),
+            (min, max) => words.push(format!("{min}..{max}")),
+        }
+        if session != Session::Any {
+            words.push(session.as_str().to_owned());
+        }
+        words.extend(drain.then(|| "drain".to_owned()));
+        words.extend(replaced.then(|| "replaced".to_owned()));
+        words.join(" ")
+    }
+
+    /// The whole table of a profile: every code, neighbours that are alike taken together.
+    fn table(profile: &str, tls: bool, subscribed: bool) -> Vec<String> {
+        let profile = Profile::named(profile);
+        let mut bands: Vec<(u16, u16, Action)> = Vec::new();
+        for code in 0..=u16::MAX {
+            let action = profile.decide(code, tls, subscribed);
+            match bands.last_mut() {
+                Some((_, to, same)) if *same == action => *to = code,
+                _ => bands.push((code, code, action)),
+            }
+        }
+        assert_eq!(bands.iter().map(|(from, to, _)| usize::from(to - from) + 1).sum::<usize>(), 65_536);
+        let line = |(from, to, action): (u16, u16, Action)| {
+            if from == to {
+                format!("{from} {}", words(action))
+            } else {
+                format!("{from}-{to} {}", words(action))
+            }
+        };
+        bands.into_iter().map(line).collect()
+    }
+
+    /// 0 to 2999 of RFC 6455, with which the tables of most profiles begin.
+    const RFC: &[&str] = &[
+        "0-999 backoff",
+        "1000 never",
+        "1001 backoff",
+        "1002-1003 never",
+        "1004-1005 backoff",
+        "1006 backoff 0..5000",
+        "1007 never",
+        "1008 refresh",
+        "1009-1010 never",
+        "1011 backoff",
+        "1012 spread 5000..30000",
+        "1013 elsewhere",
+        "1014 backoff",
+        "1015 slow-backoff",
+    ];
+    /// 1016 to 3999 of RFC 6455, up to where a profile begins.
+    const RFC_3000: &[&str] = &["1016-2999 backoff", "3000 refresh", "3001-3002 backoff", "3003 never"];
+
+    #[test]
+    fn c1_rfc6455_says_one_thing_of_each_code() {
+        let expected = [RFC, RFC_3000, &["3004-65535 backoff"]].concat();
+        assert_eq!(table("rfc6455", true, false), expected);
+    }
+
+    #[test]
+    fn c1_relay_says_one_thing_of_each_code() {
+        let own: &[&str] = &[
+            "3004-4000 backoff",
+            "4001 immediate drain",
+            "4002-4399 backoff",
+            "4400 never",
+            "4401 refresh",
+            "4402 backoff",
+            "4403 slow-backoff",
+            "4404 never",
+            "4405-4407 backoff",
+            "4408 immediate",
+            "4409 never replaced",
+            "4410 elsewhere",
+            "4411-65535 backoff",
+        ];
+        assert_eq!(table("relay", true, false), [RFC, RFC_3000, own].concat());
+    }
+
+    #[test]
+    fn c1_pusher_says_one_thing_of_each_code_and_4000_depends_on_tls() {
+        let rest: &[&str] = &["4100-4199 backoff >=1000", "4200-4299 immediate", "4300-65535 backoff"];
+        let own: &[&str] = &["3004-3999 backoff", "4000-4099 never"];
+        assert_eq!(table("pusher", true, false), [RFC, RFC_3000, own, rest].concat());
+        let own: &[&str] = &["3004-3999 backoff", "4000 immediate", "4001-4099 never"];
+        assert_eq!(table("pusher", false, false), [RFC, RFC_3000, own, rest].concat());
+    }
+
+    #[test]
+    fn c1_discord_says_one_thing_of_each_code() {
+        let own: &[&str] = &[
+            "3004-3999 backoff",
+            "4000-4003 backoff keep",
+            "4004 never",
+            "4005 backoff keep",
+            "4006 backoff",
+            "4007 backoff new",
+            "4008 backoff keep",
+            "4009 backoff new",
+            "4010-4014 never",
+            "4015-65535 backoff",
+        ];
+        assert_eq!(table("discord", true, false), [RFC, RFC_3000, own].concat());
+    }
+
+    #[test]
+    fn c1_centrifugo_says_one_thing_of_each_code() {
+        // 1009 is fatal to it as to RFC 6455.
+        let own: &[&str] = &[
+            "1016-3013 backoff",
+            "3014 refresh new",
+            "3015-3499 backoff",
+            "3500-3999 never",
+            "4000-4499 backoff",
+            "4500-4999 never",
+            "5000-65535 backoff",
+        ];
+        assert_eq!(table("centrifugo", true, false), [RFC, own].concat());
+    }
+
+    #[test]
+    fn c1_graphql_ws_says_one_thing_of_each_code_and_1000_depends_on_subscriptions() {
+        let middle: &[&str] = &[
+            "1002-1004 never",
+            "1005 backoff",
+            "1006 backoff 0..5000",
+            "1007-1011 never",
+            "1012 spread 5000..30000",
+            "1013 elsewhere",
+            "1014 backoff",
+            "1015-1999 never",
+            "2000-2999 backoff",
+            "3000 refresh",
+            "3001-3002 backoff",
+            "3003 never",
+            "3004-4003 backoff",
+            "4004-4005 never",
+            "4006-4399 backoff",
+            "4400-4401 never",
+            "4402-4405 backoff",
+            "4406 never",
+            "4407-4408 backoff",
+            "4409 never",
+            "4410-4428 backoff",
+            "4429 never",
+            "4430-4499 backoff",
+            "4500 never",
+            "4501-65535 backoff",
+        ];
+        let start: &[&str] = &["0-999 backoff", "1000 never", "1001 backoff"];
+        assert_eq!(table("graphql-ws", true, false), [start, middle].concat());
+        let start: &[&str] = &["0-1001 backoff"];
+        assert_eq!(table("graphql-ws", true, true), [start, middle].concat());
+    }
+
+    #[test]
+    fn c1_mqtt5_reads_reason_codes_in_place_of_close_codes() {
+        let own: &[&str] = &[
+            "0-141 backoff",
+            "142 never replaced",
+            "143-155 backoff",
+            "156-157 elsewhere",
+            "158-999 backoff",
+        ];
+        assert_eq!(table("mqtt5", true, false), [own, &RFC[1..], RFC_3000, &["3004-65535 backoff"]].concat());
+    }
+
+    #[test]
+    fn c1_no_other_code_depends_on_its_context() {
+        for name in Profile::names() {
+            let profile = Profile::named(name);
+            for code in 0..=u16::MAX {
+                let decided = |(tls, subscribed)| profile.decide(code, tls, subscribed);
+                let [plain, ..] = [(false, false), (false, true), (true, false), (true, true)].map(decided);
+                let same = [(false, true), (true, false), (true, true)].map(decided) == [plain; 3];
+                let known = [("pusher", 4000), ("graphql-ws", 1000)].contains(&(name, code));
+                assert_eq!(same, !known, "{name} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn c1_what_a_server_says_in_band_has_one_answer() {
+        let answers = DisconnectReason::ALL.iter().map(|reason| match disconnected(*reason) {
+            Effect::Act { response, .. } => (reason.as_str(), response.as_str()),
+            effect => (reason.as_str(), crate::Message::type_name(&effect)),
+        });
+        let expected = [
+            ("warning", "make-before-break"),
+            ("refresh_requested", "refresh"),
+            ("link_disabled", "never"),
+            ("ldm", "make-before-break"),
+        ];
+        assert_eq!(answers.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn c2_what_may_be_sent_depends_on_the_sender() {
+        let sent = |sender| {
+            let mut bands: Vec<(u16, u16)> = Vec::new();
+            for code in (0..=u16::MAX).filter(|code| may_send(*code, sender)) {
+                match bands.last_mut() {
+                    Some((_, to)) if *to + 1 == code => *to = code,
+                    _ => bands.push((code, code)),
+                }
+            }
+            bands
+        };
+        assert_eq!(sent(Sender::Client), [(1000, 1003), (1007, 1014), (3000, 4999)]);
+        // 1010 goes from a client to a server alone.
+        assert_eq!(sent(Sender::Server), [(1000, 1003), (1007, 1009), (1011, 1014), (3000, 4999)]);
+        assert_eq!(sent(Sender::Browser), [(1000, 1000), (3000, 4999)]);
+    }
+
+    #[test]
+    fn c2_a_remapped_code_may_be_sent_and_is_never_made_1000() {
+        for sender in Sender::ALL {
+            for code in 0..=u16::MAX {
+                let sent = remap(code, *sender);
+                assert!(may_send(sent, *sender), "{sender:?} {code} -> {sent}");
+                assert!(sent != 1000 || code == 1000, "{sender:?} {code} -> {sent}");
+                assert!(sent == code || !may_send(code, *sender), "{sender:?} {code} -> {sent}");
+            }
+        }
+        for code in [1004, 1005, 1006, 1015] {
+            assert_eq!(remap(code, Sender::Server), 1011);
+            assert_eq!(remap(code, Sender::Browser), 4000);
+        }
+    }
+
+    #[test]
+    fn c2_a_reason_is_cut_at_a_character_to_123_bytes() {
+        assert_eq!(cut_reason("going away"), "going away");
+        assert_eq!(cut_reason(""), "");
+        assert_eq!(cut_reason(&"x".repeat(123)).len(), 123);
+        assert_eq!(cut_reason(&"x".repeat(1_000_000)).len(), 123);
+        for (letter, cut) in [("é", 122), ("€", 123), ("𝄞", 120)] {
+            let reason = letter.repeat(100);
+            assert_eq!(cut_reason(&reason).len(), cut, "{letter}");
+            assert!(reason.starts_with(cut_reason(&reason)));
+        }
+        // A character that would begin at the 123rd byte and is wider.
+        assert_eq!(cut_reason(&format!("{}𝄞", "x".repeat(122))).len(), 122);
+    }
+
+    #[test]
+    fn c3_one_number_means_different_things_in_different_profiles() {
+        let said = |code: u16| {
+            ["relay", "pusher", "discord", "centrifugo", "graphql-ws"]
+                .map(|name| words(Profile::named(name).decide(code, true, false)))
+        };
+        assert_eq!(said(4001), ["immediate drain", "never", "backoff keep", "backoff", "backoff"]);
+        assert_eq!(said(4009), ["backoff", "never", "backoff new", "backoff", "backoff"]);
+        assert_eq!(said(4401), ["refresh", "backoff", "backoff", "backoff", "never"]);
+    }
+
+    #[test]
+    fn c1_rules_of_ones_own_come_before_those_of_the_base() {
+        let rules = vec![
+            Rule { from: 4001, to: 4001, when: Context::Tls, response: Never, ..Rule::default() },
+            Rule { from: 4000, to: 4001, response: Elsewhere, ..Rule::default() },
+        ];
+        let profile = Profile { rules, ..Profile::named("relay") };
+        let said = |code, tls| words(profile.decide(code, tls, false));
+        assert_eq!(
+            [said(4001, true), said(4001, false), said(4000, true)],
+            ["never", "elsewhere", "elsewhere"]
+        );
+        assert_eq!([said(4409, true), said(1000, true)], ["never replaced", "never"]);
+    }
+
+    fn faults(profile: &Profile) -> Vec<(FaultCode, String)> {
+        let faults = match ClosePolicy::new(profile.clone(), 0, 0) {
+            Ok(_) => return Vec::new(),
+            Err(faults) => faults,
+        };
+        faults.list().iter().map(|fault| (fault.code, fault.field.clone())).collect()
+    }
+
+    #[test]
+    fn every_built_in_profile_can_work() {
+        for (name, rules) in PROFILES {
+            assert_eq!(faults(&Profile::named(name)), [], "{name}");
+            // Its own rules pass the check of a user's, so none of them is hidden behind another.
+            assert_eq!(faults(&Profile { base: "rfc6455".into(), rules: rules.to_vec() }), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_profile_is_refused_with_the_known_names() {
+        let faults = ClosePolicy::new(Profile::named("slack"), 0, 0).unwrap_err();
+        let [fault] = faults.list() else { panic!("{faults}") };
+        assert_eq!((fault.code, fault.field.as_str()), (FaultCode::BadName, "base"));
+        for name in Profile::names() {
+            assert!(fault.message.contains(name), "{}", fault.message);
+        }
+    }
+
+    #[test]
+    fn a_rule_that_cannot_work_is_refused_with_its_place() {
+        let good = Rule { from: 4000, to: 4100, ..Rule::default() };
+        let faulty = |rule: Rule| faults(&Profile { rules: vec![good.clone(), rule], ..Profile::default() });
+        let contradiction = |field: &str| vec![(FaultCode::Contradiction, format!("rules[1].{field}"))];
+        let out_of_range = |field: &str| vec![(FaultCode::OutOfRange, format!("rules[1].{field}"))];
+        let rule = Rule { from: 4200, to: 4200, ..Rule::default() };
+        assert_eq!(faulty(rule.clone()), []);
+        assert_eq!(faulty(Rule { from: 4201, ..rule.clone() }), contradiction("from"));
+        assert_eq!(faulty(Rule { from: 4050, to: 4100, ..rule.clone() }), contradiction("from"));
+        assert_eq!(faulty(Rule { from: 4050, to: 4101, ..rule.clone() }), []);
+        assert_eq!(faulty(Rule { response: Spread, min: 2, max: 1, ..rule.clone() }), contradiction("max"));
+        assert_eq!(faulty(Rule { response: Spread, min: 2, ..rule.clone() }), contradiction("max"));
+        assert_eq!(faulty(Rule { response: Spread, ..rule.clone() }), contradiction("max"));
+        assert_eq!(faulty(Rule { min: 2, max: 1, ..rule.clone() }), contradiction("max"));
+        assert_eq!(faulty(Rule { min: 2, ..rule.clone() }), []);
+        assert_eq!(faulty(Rule { min: MAX_DURATION + 1, ..rule.clone() }), out_of_range("min"));
+        assert_eq!(faulty(Rule { max: MAX_DURATION + 1, ..rule.clone() }), out_of_range("max"));
+        assert_eq!(faulty(Rule { replaced: true, ..rule.clone() }), contradiction("replaced"));
+        assert_eq!(faulty(Rule { replaced: true, response: Never, ..rule }), []);
     }
 }

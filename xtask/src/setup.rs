@@ -45,7 +45,7 @@ fn native_addon(workspace: &Workspace) -> Result<(), String> {
 }
 
 fn npm_build(workspace: &Workspace) -> Result<(), String> {
-    let built = workspace.path("bindings-node/dist/index.js");
+    let built = workspace.path("bindings-node/dist/esm/index.js");
     let sources = files_below(&workspace.path("bindings-node/host"));
     if is_newer(&built, &sources.iter().map(AsRef::as_ref).collect::<Vec<_>>()) {
         return Ok(());
