@@ -864,7 +864,8 @@ impl Peer {
             .is_none_or(|pending| pending.operation >= 1 && pending.operation <= self.operations.issued());
         let served = self.ping_at.is_some() == self.is_served()
             && (self.is_served() || (self.renew_at.is_none() && self.sampled.is_none()));
-        work_fits && issued && served
+        let said_why = self.departure.is_some() || !matches!(self.state, State::Leaving | State::Gone);
+        work_fits && issued && served && said_why
     }
 }
 
