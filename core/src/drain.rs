@@ -566,7 +566,7 @@ impl Rules for Drain {
     fn check(config: &Config, faults: &mut Faults) {
         faults.duration("lame_duck", config.lame_duck, 0);
         faults.duration("grace", config.grace, 1);
-        faults.duration("kill_budget", config.kill_budget, 1);
+        faults.duration("kill_budget", config.kill_budget, 0);
         check_budget(config, faults);
         faults.duration("margin", config.margin, LEAST_MARGIN);
         faults.duration("flush", config.flush, 0);
@@ -957,12 +957,16 @@ impl Drain {
 
     fn next_step(&mut self, kind: StepKind, from: usize, effects: &mut Vec<Effect>) {
         let now = self.now();
-        let next = self.config.steps.iter().enumerate().skip(from).find(|(_, step)| step.kind == kind);
-        self.step = next.map(|(index, step)| StepRun {
-            step: u32::try_from(index).unwrap_or(u32::MAX),
+        let left: Vec<_> =
+            self.config.steps.iter().enumerate().skip(from).filter(|(_, step)| step.kind == kind).collect();
+        // D8: its own limit inside the remaining budget. After late wake-ups that may be nothing: then the steps
+        // that are left share what is left with the exit, so that each is still started.
+        let shares = u64::try_from(left.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let most = until(now, self.latest(kind)).max(self.left().div_euclid(shares)).max(1);
+        self.step = left.first().map(|(index, step)| StepRun {
+            step: u32::try_from(*index).unwrap_or(u32::MAX),
             number: 0,
-            // D8: its own limit inside the remaining budget; after late wake-ups it is still started.
-            until: add(now, step.limit.min(until(now, self.latest(kind))).max(1)),
+            until: add(now, step.limit.min(most)),
             attempt: Attempt::Pausing(now),
         });
         self.try_step(effects);
@@ -1671,3 +1675,6 @@ impl Record for Telling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
