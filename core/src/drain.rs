@@ -48,6 +48,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::close::{self, Sender};
 use crate::contract::{earliest, shift, shift_timer};
 use crate::{
     Answer, Clock, Deadline, Explanation, FaultCode, Faults, Message, Millis, Name, OperationId, Operations,
@@ -575,9 +576,10 @@ impl Rules for Drain {
         for (field, code) in
             [("restart_code", config.restart_code), ("decommission_code", config.decommission_code)]
         {
-            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-                let message =
-                    format!("is {code}, which cannot be sent; use 1000-1003, 1007-1014 or 3000-4999");
+            if !close::may_send(code, Sender::Server) {
+                let message = format!(
+                    "is {code}, which a server may not send; use 1000-1003, 1007-1009, 1011-1014 or 3000-4999"
+                );
                 faults.add(FaultCode::OutOfRange, field, message);
             }
         }
