@@ -71,7 +71,10 @@ if (reached < BAR) {
 
 function start(): Promise<Subject> {
   const file = fileURLToPath(new URL('servers/throughput.ts', import.meta.url))
-  const child = fork(file, [flags.control ? 'control' : 'door'], { execArgv: ['--import', 'tsx'], env: { ...process.env, APP: flags.app } })
+  const child = fork(file, [flags.control ? 'control' : 'door'], {
+    execArgv: ['--import', 'tsx'],
+    env: { ...process.env, APP: flags.app },
+  })
   return new Promise((resolve) => {
     child.once('message', (ports) => resolve({ child, ports: ports as Subject['ports'] }))
   })
