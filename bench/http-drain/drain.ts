@@ -76,7 +76,7 @@ function summary(name: string): Record<string, string | number> {
     ok: count('ok'),
     lost: count('lost'),
     reset: count('reset'),
-    503: count('unavailable'),
+    '503s': count('unavailable'),
     refused: count('refused'),
     'exit median': exits.length > 0 ? Math.round(median(exits)) : 'never',
     'exit max': exits.length === runs.length ? Math.round(Math.max(...exits)) : 'never',

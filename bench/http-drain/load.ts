@@ -6,8 +6,8 @@ import { ResponseReader } from './response.js'
 /**
  * What became of a request. `lost`: sent on an established connection that gave no complete response.
  * `reset`: the connection was reset, with or without a request on it. `refused`: nothing was listening, which
- * is how a client should learn it. `late`: the client had seen the connection's end before it sent, so it
- * never did.
+ * is how a client should learn it. A client that has seen its connection end, or announced to end, does not
+ * send on it, so that case has no outcome.
  */
 export type Outcome = 'ok' | 'lost' | 'reset' | 'refused' | 'unavailable'
 
@@ -102,7 +102,7 @@ export class Client {
   async #write(wait: number): Promise<void> {
     const { version, depth, bodySize, pieces, pause } = this.#target.style
     const extra = version === '1.0' ? 'Connection: keep-alive\r\n' : ''
-    const head = `POST / HTTP/${version}\r\nHost: bench\r\n${extra}X-Wait: ${wait}\r\nContent-Length: ${bodySize}\r\n\r\n`
+    const head = `POST / HTTP/${version}\r\nHost: bench\r\n${extra}Content-Type: application/octet-stream\r\nX-Wait: ${wait}\r\nContent-Length: ${bodySize}\r\n\r\n`
     const request = Buffer.concat([Buffer.from(head), Buffer.alloc(bodySize, 'x')])
     if (pieces === 1) {
       this.#socket.write(Buffer.concat(Array.from({ length: depth }, () => request)))

@@ -26,7 +26,7 @@ import { Server as NetServer, type Socket } from 'node:net'
 import { type TLSSocket, Server as TlsServer } from 'node:tls'
 import { Connection, type Tally } from './http/connection.js'
 import { hookWhenUsed } from './http/hook.js'
-import { afterPoll, afterQuietPoll } from './http/loop.js'
+import { afterEmptyPoll, afterPoll } from './http/loop.js'
 import { promiseClose } from './http/promise-close.js'
 import { isStream } from './http/streams.js'
 
@@ -71,6 +71,9 @@ export interface Aborted {
 
 const DEFAULT_MIN_IDLE_AGE = 500
 
+/** Servers that have a door: a second one would see the connections of the first as its own. */
+const guarded = new WeakSet<AnyHttpServer>()
+
 /** Tracks the connections and requests of one server, and closes them without losing a request. */
 export class HttpDoor {
   /** The least idle age, in milliseconds, that {@link closeIdle} uses by default. */
@@ -89,12 +92,15 @@ export class HttpDoor {
    * before the server listens. A server may have one door only.
    *
    * @throws RangeError when `minIdleAge` is not a finite number of milliseconds, zero or more.
+   * @throws Error when the server has a door already.
    */
   constructor(server: AnyHttpServer, options: HttpDoorOptions = {}) {
     const { minIdleAge = DEFAULT_MIN_IDLE_AGE, onChange = () => {} } = options
     if (!Number.isFinite(minIdleAge) || minIdleAge < 0) {
       throw new RangeError(`minIdleAge must be milliseconds, zero or more, not ${minIdleAge}`)
     }
+    if (guarded.has(server)) throw new Error('this server has a door already')
+    guarded.add(server)
     this.minIdleAge = minIdleAge
     this.#server = server
     this.#tally = { requests: 0, upgraded: 0, unserved: 0, changed: this.#changes(onChange) }
@@ -191,14 +197,20 @@ export class HttpDoor {
    */
   closeDoor(): Promise<void> {
     this.lameDuck()
-    this.#closing ??= afterQuietPoll(() => {
-      this.#stage = 'closed'
-      // `http.Server.close` would also cut connections that are idle at this very moment, whatever their
-      // age: the requests on their way to us would be lost.
-      if (this.#server.listening) NetServer.prototype.close.call(this.#server)
-      for (const { session } of this.#connections) session?.close()
-      this.#tally.changed()
-    })
+    // `http.Server.close` would also cut connections that are idle at this very moment, whatever their age:
+    // the requests on their way to us would be lost. The close on a server of no use is for the compiler,
+    // which takes longer over its first than the kernel over both.
+    NetServer.prototype.close.call(new NetServer())
+    this.#closing ??= afterEmptyPoll(
+      () => this.#accepted,
+      () => {
+        // First of all: each microsecond since the poll can bring a connection that this resets.
+        if (this.#server.listening) NetServer.prototype.close.call(this.#server)
+        this.#stage = 'closed'
+        for (const { session } of this.#connections) session?.close()
+        this.#tally.changed()
+      },
+    )
     return this.#closing
   }
 
@@ -340,19 +352,13 @@ export class HttpDoor {
   }
 
   /**
-   * Holds each request until its poll is over, then passes on what came together, in order. A handler that
-   * answers at once would otherwise do so before the parser has seen what is pipelined behind.
+   * Holds each request until its poll is over: a handler that answers at once would otherwise do so before
+   * the parser has seen what is pipelined behind.
    */
   #interceptRequests(): void {
     const server = this.#server as NetServer
     const emit = server.emit as (event: string | symbol, ...args: unknown[]) => boolean
-    const held: [event: string, request: IncomingMessage, response: ServerResponse][] = []
-    const release = () => {
-      for (const [event, request, response] of held.splice(0)) {
-        if (!request.socket.destroyed) emit.call(server, event, request, response)
-      }
-    }
-    const hold = (event: string, request: IncomingMessage, response: ServerResponse) => {
+    const hold = (event: string | symbol, request: IncomingMessage, response: ServerResponse) => {
       const connection = this.#connectionOf(request.socket)
       if (connection.closePromised) {
         this.#tally.unserved += 1
@@ -360,13 +366,17 @@ export class HttpDoor {
       }
       connection.begin(response)
       promiseClose(connection, response)
-      if (held.push([event, request, response]) === 1) setImmediate(release)
+      // One immediate for each: they run in order, each in the async context of its own request, and what
+      // one of them throws does not keep the others from running.
+      setImmediate(() => {
+        if (!request.socket.destroyed) emit.call(server, event, request, response)
+      })
     }
     server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
       const [request, response] = args as [IncomingMessage, ServerResponse]
       if (!REQUEST_EVENTS.has(event) || request.httpVersionMajor >= 2)
         return emit.call(server, event, ...args)
-      hold(event as string, request, response)
+      hold(event, request, response)
       return true
     }
   }

@@ -11,8 +11,7 @@ use core::fmt;
 use core::hash::Hash;
 
 use crate::{
-    Clock, Faults, MAX_TIME, Message, Millis, Name, Random, Reader, RecordFault, Settings, Writer, record,
-    until,
+    Clock, Faults, Message, Millis, Name, Random, Reader, RecordFault, Settings, Writer, record, until,
 };
 
 /// When to come back, and why.
@@ -177,7 +176,7 @@ pub trait Machine: Rules {
         let before = self.clock();
         let clock = before.advanced(now)?;
         let mut effects = Vec::new();
-        if self.next_timer().is_some_and(|timer| is_due(timer.at, clock.now())) {
+        if self.next_timer().is_some_and(|timer| timer.at <= clock.now()) {
             // Something is due: work it off on a copy, so that a rejection can leave no trace.
             let mut next = self.clone();
             next.set_clock(clock);
@@ -215,7 +214,7 @@ pub trait Machine: Rules {
     /// Fires every timer that is due, to a fixpoint.
     fn work_off(&mut self, effects: &mut Vec<Self::Effect>) {
         while let Some(timer) = self.next_timer() {
-            if !is_due(timer.at, self.clock().now()) {
+            if timer.at > self.clock().now() {
                 return;
             }
             self.fire(timer.why, effects);
@@ -258,11 +257,6 @@ pub trait Machine: Rules {
 
 impl<M: Rules> Machine for M {}
 
-/// Whether a timer is due. At the end of time every timer would be, for ever, as none can be armed later.
-fn is_due(at: Millis, now: Millis) -> bool {
-    at <= now && at < MAX_TIME
-}
-
 /// Shifts one time of a state for [`Rules::rebase`]: `from` is the state's old now, `to` the new one.
 pub(crate) fn shift(at: &mut Millis, from: Millis, to: Millis) {
     *at = crate::add(to, until(from, *at));
@@ -286,4 +280,43 @@ pub(crate) fn earliest<W: Copy, const N: usize>(timers: [(Option<Millis>, W); N]
         }
     }
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_timers_that_are_due_together_the_first_in_the_list_comes_first() {
+        assert_eq!(earliest([(None, 'a'), (None, 'b')]), None);
+        assert_eq!(
+            earliest([(Some(9), 'a'), (None, 'b'), (Some(8), 'c')]),
+            Some(Deadline { at: 8, why: 'c' })
+        );
+        assert_eq!(
+            earliest([(None, 'a'), (Some(8), 'b'), (Some(8), 'c')]),
+            Some(Deadline { at: 8, why: 'b' })
+        );
+    }
+
+    #[test]
+    fn a_time_is_moved_with_the_clock_and_cut_when_it_has_passed() {
+        let mut times = [Some(10), Some(100), Some(107), None];
+        times.iter_mut().for_each(|time| shift_timer(time, 100, 1_000));
+        assert_eq!(times, [Some(1_000), Some(1_000), Some(1_007), None]);
+        let mut never = crate::NEVER;
+        shift(&mut never, 0, 5);
+        assert_eq!(never, crate::NEVER);
+    }
+
+    #[test]
+    fn a_rejection_says_what_was_wrong_with_what() {
+        let said = |code| Rejection { code, input: "begin", state: "stopped" }.to_string();
+        assert_eq!(said(RejectionCode::ImpossibleNow), "input `begin` is impossible in state `stopped`");
+        assert_eq!(
+            said(RejectionCode::NeverIssued),
+            "input `begin` names an operation or a connection that was never issued"
+        );
+        assert_eq!(said(RejectionCode::ValueOutOfRange), "a number of input `begin` is out of range");
+    }
 }

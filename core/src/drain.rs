@@ -1671,3 +1671,6 @@ impl Record for Telling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -625,12 +625,14 @@ macro_rules! laws {
 
 laws!(backoff, tidegate::backoff::Backoff, configs::backoff(), |_| true);
 laws!(close_policy, tidegate::close::ClosePolicy, configs::close_policy(), |_| true);
+laws!(drain, tidegate::drain::Drain, configs::drain(), |_| true);
 
 /// The configs worth trying.
 mod configs {
     use tidegate::MAX_DURATION;
     use tidegate::backoff::{self, Jitter, Policy};
     use tidegate::close::{Context, Profile, Response, Rule};
+    use tidegate::drain::{self, ReleaseStep, StepKind};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -683,5 +685,43 @@ mod configs {
         };
         let own = Profile { rules: vec![own], ..Profile::named("relay") };
         Profile::names().map(Profile::named).chain([own]).collect()
+    }
+
+    /// With and without steps, paced and not, with nothing to spare and with all the time there is.
+    pub(crate) fn drain() -> Vec<drain::Config> {
+        let step =
+            |name: &str, kind, limit, attempts| ReleaseStep { name: name.into(), kind, limit, attempts };
+        let steps = vec![
+            step("dns", StepKind::Unroute, 500, 1),
+            step("flush", StepKind::Release, 1_000, 3),
+            step("balancer", StepKind::Unroute, 100, 2),
+            step("lease", StepKind::Release, 1, 1),
+        ];
+        let plain = drain::Config::default();
+        let stepped = drain::Config { steps, ..plain.clone() };
+        let paced = drain::Config { reconnect_rate: 20, lame_duck: 0, min_idle_age: 0, ..stepped.clone() };
+        let tight = drain::Config {
+            lame_duck: 0,
+            grace: 1,
+            kill_budget: 12,
+            margin: 10,
+            flush: 0,
+            reconnect_rate: 1,
+            signal_merge: 0,
+            end_streams: false,
+            ..plain.clone()
+        };
+        let longest = drain::Config {
+            lame_duck: MAX_DURATION / 4,
+            grace: MAX_DURATION / 4,
+            kill_budget: MAX_DURATION,
+            margin: MAX_DURATION / 4,
+            flush: MAX_DURATION,
+            reconnect_rate: 1,
+            min_idle_age: MAX_DURATION,
+            signal_merge: MAX_DURATION,
+            ..plain.clone()
+        };
+        vec![plain, stepped, paced, tight, longest]
     }
 }

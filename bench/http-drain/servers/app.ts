@@ -1,6 +1,7 @@
 /** The application that every contender serves: it reads a body, waits if asked to, and says what it read. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
+import { setTimeout as delay } from 'node:timers/promises'
 import express from 'express'
 import fastify from 'fastify'
 
@@ -20,8 +21,11 @@ export function handle(request: Request, response: Response): void {
   })
   request.on('end', () => {
     const answer = () => {
+      const text = JSON.stringify({ size })
       response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify({ size }))
+      // Without it Node keeps no connection of HTTP/1.0.
+      response.setHeader('content-length', text.length)
+      response.end(text)
     }
     const wait = Number(request.headers['x-wait'] ?? 0)
     if (wait > 0) setTimeout(answer, wait)
@@ -46,12 +50,13 @@ export async function createApp(): Promise<Server> {
 }
 
 export function createFastify() {
-  const app = fastify()
+  const app = fastify({ bodyLimit: 4 << 20 })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', (_request, _body, done) => done(null))
-  app.post('/', (request, reply) => {
-    reply.hijack()
-    handle(request.raw, reply.raw)
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.post('/', async (request) => {
+    const wait = Number(request.headers['x-wait'] ?? 0)
+    if (wait > 0) await delay(wait)
+    return { size: (request.body as Buffer).length }
   })
   return app
 }

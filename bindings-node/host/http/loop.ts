@@ -1,10 +1,17 @@
-/** What the event loop offers for closing sockets at a moment when the received has been looked at. */
+/** What the event loop offers for closing at a moment when all that has been received was looked at. */
 
-/** A turn this short, in milliseconds, polled and found next to nothing to do. */
-const QUIET_TURN = 0.2
+/**
+ * How short a turn must be to leave hardly a gap between looking and acting, in milliseconds: at first next
+ * to nothing, then ever longer, since a busy loop has no such turns.
+ */
+const SHORT_TURNS = [
+  { until: 5, turn: 0.02 },
+  { until: 15, turn: 0.05 },
+  { until: 50, turn: 0.2 },
+]
 
-/** Turns to wait for a quiet one before settling for any: under full load none may come. */
-const TURNS = 50
+/** How long to wait for a turn that brought nothing, in milliseconds, before acting all the same. */
+const PATIENCE = 1_000
 
 /** Runs `action` straight after a poll: whatever had been received by then has been read. */
 export function afterPoll<T>(action: () => T): Promise<T> {
@@ -22,25 +29,41 @@ export function afterPoll<T>(action: () => T): Promise<T> {
   })
 }
 
-/** Like {@link afterPoll}, but prefers a poll that brought nothing, so that nothing came meanwhile. */
-export function afterQuietPoll(action: () => void): Promise<void> {
+/**
+ * Runs `action` straight after a poll that left `count` unchanged, and as soon after it as can be had.
+ *
+ * A listener accepts one connection for each poll, so an empty queue shows only in a poll without any.
+ */
+export function afterEmptyPoll(count: () => number, action: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
+    const start = performance.now()
     let turns = 0
-    let before = Number.NEGATIVE_INFINITY
+    let seen = count()
+    // The poll of the first turn may have been over before this call.
+    let turned = Number.NEGATIVE_INFINITY
+
     const turn = () => {
       const now = performance.now()
-      const quiet = now - before < QUIET_TURN
-      before = now
+      const empty = turns > 0 && count() === seen
+      const short = now - turned < shortTurn(now - start)
       turns += 1
-      if (!quiet && turns < TURNS) return setImmediate(turn)
+      seen = count()
+      turned = now
+      if (!(empty && short) && now - start < PATIENCE) {
+        setImmediate(turn)
+        return
+      }
       try {
         action()
         resolve()
       } catch (error) {
         reject(error)
       }
-      return undefined
     }
     setImmediate(turn)
   })
+}
+
+function shortTurn(waited: number): number {
+  return SHORT_TURNS.find(({ until }) => waited < until)?.turn ?? Number.POSITIVE_INFINITY
 }
