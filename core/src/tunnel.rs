@@ -1428,7 +1428,7 @@ impl Tunnel {
     fn waits_for(&self) -> &'static str {
         match self.attempt {
             _ if self.course != Course::Running => "a start",
-            Attempt::None => "",
+            Attempt::None => "the connection to end, or to fall silent",
             Attempt::Suspended => "the network",
             Attempt::Waiting { .. } => "the end of the delay",
             Attempt::Preparing { .. } => "the URL and the credentials",
