@@ -671,7 +671,7 @@ macro_rules! laws {
 
 laws!(backoff, tidegate::backoff::Backoff, configs::backoff(), |_| true);
 laws!(close_policy, tidegate::close::ClosePolicy, configs::close_policy(), |_| true);
-laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel());
+laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel(), |_| true);
 laws!(peer, tidegate::peer::Peer, configs::peer());
 laws!(directory, tidegate::directory::Directory, configs::directory(), |_| true);
 laws!(drain, tidegate::drain::Drain, configs::drain());
