@@ -1270,7 +1270,10 @@ export type PeerEffect =
       /** Answered later than this it is given up; the row's TTL ends it. Milliseconds. */
       readonly limit: number
     }
-  /** Route requests to this peer from now on; close an older connection of the same host. */
+  /**
+   * Route requests to this peer from now on; an older connection of the same host is replaced. Or this
+   * one is, when a newer one was admitted while the answer to this one's registration was under way.
+   */
   | {
       readonly type: 'admit'
     }
