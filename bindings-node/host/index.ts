@@ -1,4 +1,19 @@
 /** tidegate: the lifecycle of a gateway, for Node. */
+
+export { ABORT_LIMIT, type DrainSource, type Farewell } from './drainable.js'
+export type { Duration } from './duration.js'
+export {
+  BugError,
+  ConfigError,
+  type Fault,
+  MalformedError,
+  NativeError,
+  RejectedError,
+  type Rejection,
+  TidegateError,
+} from './errors.js'
+export type * from './generated.js'
+export type { HealthAnswer, HealthHandler, ProbeRequest, ProbeResponse } from './health.js'
 export {
   type Aborted,
   type AnyHttpServer,
@@ -7,3 +22,38 @@ export {
   type HttpDoorStage,
   type IdleReport,
 } from './http.js'
+export { type HttpOptions, HttpSource } from './http-source.js'
+export {
+  Lifecycle,
+  type LifecycleCounters,
+  type LifecycleEvents,
+  type LifecycleExplanation,
+  type LifecycleOptions,
+  type Outcome,
+  type Phase,
+  type StepContext,
+  type StepFailure,
+  type StepFunction,
+  type StepOptions,
+} from './lifecycle.js'
+export {
+  type ConfigOf,
+  type Deadline,
+  type EffectOf,
+  type Explanation,
+  type InputOf,
+  Machine,
+  type MachineOptions,
+  monotonic,
+  type RestoreOptions,
+  type RunOptions,
+  type Step,
+} from './machine.js'
+export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
+export {
+  type WebSocketLike,
+  type WebSocketNotice,
+  type WebSocketOptions,
+  type WebSocketServerLike,
+  WebSocketSource,
+} from './web-sockets.js'
