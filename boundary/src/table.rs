@@ -80,13 +80,13 @@ fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
 }
 
-/// What serde says about a config, with its `field_names` in the case of the language.
-fn malformed_config(machine: &str, error: &str, case: Case) -> CreateError {
+/// A sentence with the field names in it (in backticks) in the case of the language.
+fn outward_sentence(sentence: &str, case: Case) -> String {
     let outward = |(index, part): (usize, &str)| {
-        if index % 2 == 1 { case.outward(part) } else { part.to_owned() }
+        if index % 2 == 1 { case.outward_path(part) } else { part.to_owned() }
     };
-    let message: Vec<_> = error.split('`').enumerate().map(outward).collect();
-    CreateError::Malformed(format!("the config of `{machine}`: {}", message.join("`")))
+    let parts: Vec<_> = sentence.split('`').enumerate().map(outward).collect();
+    parts.join("`")
 }
 
 fn start<M>(config: Value, random: Random, now: u64, case: Case) -> Result<Box<dyn Erased>, CreateError>
@@ -95,8 +95,10 @@ where
     M::Config: DeserializeOwned,
     M::Why: Send,
 {
-    let config = serde_json::from_value::<M::Config>(case.inward_value(config))
-        .map_err(|error| malformed_config(M::NAME, &error.to_string(), case))?;
+    let config = serde_json::from_value::<M::Config>(case.inward_value(config)).map_err(|error| {
+        let what = outward_sentence(&error.to_string(), case);
+        CreateError::Malformed(format!("the config of `{}`: {what}", M::NAME))
+    })?;
     match M::drawing(config, random, now) {
         Ok(machine) => Ok(Box::new(Held::new(machine))),
         Err(faults) => {
@@ -107,7 +109,7 @@ where
                     json!({
                         "code": fault.code.as_str(),
                         "field": case.outward_path(&fault.field),
-                        "message": fault.message,
+                        "message": outward_sentence(&fault.message, case),
                     })
                 })
                 .collect();

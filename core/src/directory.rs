@@ -458,10 +458,92 @@ impl Record for Row {
         } else {
             None
         };
-        // No decision leaves an owner with an epoch that was never granted.
-        if owner.is_some_and(|owner| owner.epoch == 0 || owner.epoch > last) {
+        // No decision leaves an owner with an epoch that was never granted, and no input has a greater incarnation.
+        let impossible =
+            |owner: Owner| owner.epoch == 0 || owner.epoch > last || owner.incarnation > MAX_TIME;
+        if last > MAX_EPOCH || owner.is_some_and(impossible) {
             return Err(RecordFault::Corrupt);
         }
         Ok(Self { last, owner })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Machine;
+
+    #[test]
+    fn the_last_epoch_is_never_granted_twice_and_never_exceeded() {
+        for epoch in [MAX_EPOCH, u64::MAX] {
+            let register = Input::Register { machine: 1, incarnation: 1, epoch };
+            let (row, answer) = decide(Row::default(), &register, 0, 10);
+            assert_eq!(answer, Effect::Refused { refusal: Refusal::NoRow, epoch: 0 });
+            assert_eq!(row, Row::default());
+        }
+        let bar = Input::Unregister { machine: 1, incarnation: 1, epoch: u64::MAX };
+        let (row, answer) = decide(Row::default(), &bar, 0, 10);
+        assert_eq!((row.last, answer), (MAX_EPOCH, Effect::Removed { epoch: MAX_EPOCH }));
+    }
+
+    #[test]
+    fn whatever_the_row_and_the_command_a_refusal_changes_nothing_and_epochs_only_grow() {
+        let lives = [(1, 1), (1, 2), (2, 1)];
+        let mut rows = Vec::from([Row { last: 3, owner: None }]);
+        for (machine, incarnation) in lives {
+            for epoch in 1..=3 {
+                let owner = Owner { machine, incarnation, epoch, until: 50 };
+                rows.push(Row { last: 3, owner: Some(owner) });
+            }
+        }
+        let mut commands = Vec::from([Input::Look]);
+        for (machine, incarnation) in lives {
+            commands.push(Input::ClearEarlier { machine, incarnation });
+            commands.push(Input::ClearOwn { machine, incarnation });
+            for epoch in 0..=5 {
+                commands.push(Input::Register { machine, incarnation, epoch });
+                commands.push(Input::Renew { machine, incarnation, epoch });
+                commands.push(Input::Unregister { machine, incarnation, epoch });
+            }
+        }
+        for row in &rows {
+            for command in &commands {
+                for now in [0, 49, 50] {
+                    let (next, answer) = decide(*row, command, now, 100);
+                    let what = alloc::format!("{row:?}, {command:?} at {now}: {next:?}, {answer:?}");
+                    assert!(next.last >= row.last, "{what}");
+                    assert!(
+                        next.owner.is_none_or(|owner| owner.epoch <= next.last && now < owner.until),
+                        "{what}"
+                    );
+                    match answer {
+                        Effect::Refused { epoch, .. } => {
+                            assert_eq!((next, epoch), (row.at(now), row.last), "{what}");
+                        }
+                        Effect::Registered { epoch } => {
+                            let owner = next.owner.unwrap();
+                            assert_eq!((owner.epoch, owner.until), (epoch, now + 100), "{what}");
+                            // Answered once more, it is answered the same.
+                            let (again, repeated) = decide(next, command, now, 100);
+                            assert_eq!((again, repeated), (next, answer), "{what}");
+                        }
+                        Effect::Kept | Effect::Owner { .. } | Effect::Nobody { .. } => {
+                            assert_eq!(next, row.at(now), "{what}");
+                        }
+                        Effect::Renewed { .. } | Effect::Removed { .. } => {}
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_owner_without_a_grant_is_refused() {
+        let mut directory = Directory::new(Config::default(), 1, 0).unwrap();
+        directory.handle(5, &Input::Register { machine: 1, incarnation: 1, epoch: 0 }).unwrap();
+        let restored = Directory::restore(&directory.snapshot(10).unwrap(), 1_000, 20).unwrap();
+        assert_eq!(restored.deadline().unwrap().at, 1_000 + 90_000 - 5 - 20);
+        directory.row.last = 0;
+        assert_eq!(Directory::restore(&directory.snapshot(10).unwrap(), 0, 0), Err(RecordFault::Corrupt));
     }
 }

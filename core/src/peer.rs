@@ -37,14 +37,20 @@
 //! # What the host carries
 //!
 //! The machine knows operations; the host knows epochs. For each peer it keeps one number, the epoch to
-//! register with: the one that a look-up gave when the socket opened (or the greatest that this process has
-//! asked for, for this host, if that is later). [`Effect::Register`] carries it, again and again, until the
-//! answer is *registered* (the row's epoch is one more) or *refused, no row* (the refusal says the number to
-//! carry next). [`Effect::Renew`] and [`Effect::Unregister`] carry that number plus one.
+//! register with. [`Effect::Register`] carries it; [`Effect::Renew`] and [`Effect::Unregister`] carry it plus
+//! one, which is the epoch that the directory grants for it (so that it is known even if the answer is lost).
+//!
+//! * The number comes from a look-up when the socket opens, while the login is checked; it is the `last` epoch
+//!   of the answer, or the next one that this process has not handed out for this host yet, if that is later.
+//! * It stays the same until a write is refused with *no row*; then it is found as before, from the refusal.
+//! * Numbers of one host are handed out in the order in which its connections opened. One that has none yet (or
+//!   needs another) while a newer connection of the host has one is overtaken: its write counts as failed.
+//! * Only the answer to the latest operation counts. A later one is for nobody.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::close::{self, Sender};
 use crate::contract::{earliest, shift, shift_timer};
 use crate::directory::Refusal;
 use crate::{
@@ -213,7 +219,8 @@ messages! {
             /// Answered later than this it is given up; the row's TTL ends it. Milliseconds.
             limit: Millis,
         },
-        /// Route requests to this peer from now on; close an older connection of the same host.
+        /// Route requests to this peer from now on; an older connection of the same host is replaced. Or this
+        /// one is, when a newer one was admitted while the answer to this one's registration was under way.
         Admit = "admit",
         /// Send the in-band drain notice.
         Notify = "notify" {
@@ -494,9 +501,9 @@ impl Rules for Peer {
         faults.duration("renew_every", config.renew_every, 1);
         faults.duration("retry_every", config.retry_every, 1);
         for (field, code) in [("replaced_code", config.replaced_code), ("drain_code", config.drain_code)] {
-            if !may_be_sent(code) || code == NORMAL_CLOSURE {
+            if !close::may_send(code, Sender::Server) || code == NORMAL_CLOSURE {
                 let message = alloc::format!(
-                    "is {code}, must be a code that a server may send (1001 to 1003, 1007 to 1014, 3000 to 4999)"
+                    "is {code}, must be a code that a server may send (1001 to 1003, 1007 to 1009, 1011 to 1014, 3000 to 4999)"
                 );
                 faults.add(FaultCode::OutOfRange, field, message);
             }
@@ -611,7 +618,9 @@ impl Rules for Peer {
         let state = self.state();
         let reject = |code| Err(Rejection { code, input: input.type_name(), state });
         match (self.state, input) {
-            (_, Input::Close { code }) if !may_be_sent(*code) => reject(RejectionCode::ValueOutOfRange),
+            (_, Input::Close { code }) if !close::may_send(*code, Sender::Server) => {
+                reject(RejectionCode::ValueOutOfRange)
+            }
 
             // Answers to operations.
             (
@@ -858,11 +867,97 @@ impl Peer {
             .is_none_or(|pending| pending.operation >= 1 && pending.operation <= self.operations.issued());
         let served = self.ping_at.is_some() == self.is_served()
             && (self.is_served() || (self.renew_at.is_none() && self.sampled.is_none()));
-        work_fits && issued && served
+        let said_why = self.departure.is_some() || !matches!(self.state, State::Leaving | State::Gone);
+        work_fits && issued && served && said_why
     }
 }
 
-/// Whether a server may put this code into a close frame (RFC 6455 §7.4, C2).
-fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Machine, Step};
+
+    /// Draws an input; operations are around those that were issued.
+    fn draw(random: &mut Random, issued: u32) -> Input {
+        let operation = issued.saturating_sub(u32::try_from(random.between(0, 1)).unwrap());
+        let within = (random.between(0, 1) == 1).then_some(100);
+        match random.between(0, 15) {
+            0 => Input::Connected,
+            1..=4 => Input::Done { operation },
+            5 => Input::Failed { operation },
+            6 => Input::Fenced { operation, refusal: Refusal::NoRow },
+            7 => Input::Fenced { operation, refusal: Refusal::StaleEpoch },
+            8..=10 => Input::Inbound { ago: random.between(0, 90_000) },
+            11 => Input::Tell { within },
+            12 => [Input::Closed, Input::Replaced][usize::try_from(random.between(0, 1)).unwrap()].clone(),
+            13 => Input::Drain,
+            14 => Input::RowsCleared,
+            _ => Input::Close { code: 4001 },
+        }
+    }
+
+    #[test]
+    fn nothing_waits_for_ever_and_a_restored_peer_goes_on_like_the_original() {
+        for seed in 0..400 {
+            let mut random = Random::seeded(seed);
+            let mut peer = Peer::new(Config::default(), seed, 0).unwrap();
+            let mut now = 0;
+            let mut departed = 0;
+            peer.handle(0, &Input::Connected).unwrap();
+            for _ in 0..60 {
+                now += random.between(0, 400) * random.between(0, 100);
+                let input = draw(&mut random, peer.operations.issued());
+                let mut copy = Peer::restore(&peer.snapshot(now).unwrap(), now, 0).unwrap();
+                let before = peer.clone();
+                let answer = peer.handle(now, &input);
+                // A stalled peer's lateness is cut to now by a snapshot: tick first, so that nothing is late.
+                if before.next_timer().is_none_or(|timer| timer.at >= now) {
+                    assert_eq!(copy.handle(now, &input), answer, "seed {seed}: {before:?}, {input:?}");
+                }
+                match answer {
+                    Err(_) => assert_eq!(peer, before, "seed {seed}: {input:?}"),
+                    Ok(Step { effects, deadline }) => {
+                        let leaves = |effect: &&Effect| matches!(effect, Effect::Departed { .. });
+                        departed += effects.iter().filter(leaves).count();
+                        assert!(deadline.is_some() || peer.is_resting(), "seed {seed}: {peer:?}");
+                        assert!(deadline.is_none_or(|deadline| deadline.at > now), "seed {seed}: {peer:?}");
+                        assert!(peer.is_possible(), "seed {seed}: {peer:?}");
+                    }
+                }
+            }
+            assert!(departed <= 1, "seed {seed}: departed {departed} times");
+        }
+    }
+
+    #[test]
+    fn a_record_that_no_peer_could_have_written_is_refused() {
+        let peer = Peer::new(Config::default(), 1, 0).unwrap();
+        let waiting_for_nothing = Peer { state: State::Registering, ..peer.clone() };
+        let never_issued = Peer {
+            state: State::Authorizing,
+            pending: Some(Pending { operation: 1, work: Work::Authorize, until: 9 }),
+            ..peer.clone()
+        };
+        let silent_for_ever = Peer { state: State::Up, ..peer };
+        for impossible in [waiting_for_nothing, never_issued, silent_for_ever] {
+            let snapshot = impossible.snapshot(0).unwrap();
+            assert_eq!(Peer::restore(&snapshot, 0, 0), Err(RecordFault::Corrupt), "{impossible:?}");
+        }
+    }
+
+    #[test]
+    fn a_restored_peer_gives_up_the_operation_that_was_under_way() {
+        let mut peer = Peer::new(Config::default(), 1, 0).unwrap();
+        peer.handle(0, &Input::Connected).unwrap();
+        peer.handle(10, &Input::Done { operation: 1 }).unwrap();
+        let mut restored = Peer::restore(&peer.snapshot(20).unwrap(), 0, 60_000).unwrap();
+        let step = restored.tick(0).unwrap();
+        assert_eq!(step.effects.first(), Some(&Effect::Departed { departure: Departure::DirectoryFailed }));
+        assert_eq!(restored.explain().waits_for, "the removal of its row");
+    }
+
+    #[test]
+    fn a_peer_is_small() {
+        assert!(size_of::<Peer>() <= 256, "{}", size_of::<Peer>());
+    }
 }
