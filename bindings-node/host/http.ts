@@ -24,9 +24,10 @@ import type {
 import type { Server as HttpsServer } from 'node:https'
 import { Server as NetServer, type Socket } from 'node:net'
 import { type TLSSocket, Server as TlsServer } from 'node:tls'
+import { CoarseClock } from './http/coarse-clock.js'
 import { Connection, type Tally } from './http/connection.js'
 import { hookWhenUsed } from './http/hook.js'
-import { afterEmptyPoll, afterPoll } from './http/loop.js'
+import { afterEmptyPoll, afterPoll, oncePerTurn } from './http/loop.js'
 import { promiseClose } from './http/promise-close.js'
 import { isStream } from './http/streams.js'
 
@@ -83,6 +84,7 @@ export class HttpDoor {
   readonly #connections = new Set<Connection>()
   readonly #handshakes = new Map<Socket, number>()
   readonly #tally: Tally
+  readonly #onChange: () => void
   #accepted = 0
   #stage: HttpDoorStage = 'open'
   #closing: Promise<void> | undefined
@@ -103,7 +105,8 @@ export class HttpDoor {
     guarded.add(server)
     this.minIdleAge = minIdleAge
     this.#server = server
-    this.#tally = { requests: 0, upgraded: 0, unserved: 0, changed: this.#changes(onChange) }
+    this.#tally = { requests: 0, upgraded: 0, unserved: 0, clock: new CoarseClock() }
+    this.#onChange = onChange
     this.#watch()
   }
 
@@ -184,6 +187,7 @@ export class HttpDoor {
   lameDuck(): void {
     if (this.#stage !== 'open') return
     this.#stage = 'lame-duck'
+    this.#tally.changed = oncePerTurn(this.#onChange)
     for (const connection of this.#connections) {
       for (const response of connection.responses) promiseClose(connection, response)
     }
@@ -208,7 +212,7 @@ export class HttpDoor {
         if (this.#server.listening) NetServer.prototype.close.call(this.#server)
         this.#stage = 'closed'
         for (const { session } of this.#connections) session?.close()
-        this.#tally.changed()
+        this.#tally.changed?.()
       },
     )
     return this.#closing
@@ -245,21 +249,19 @@ export class HttpDoor {
   }
 
   #closeIdleNow(minIdleAge: number): IdleReport {
-    const now = performance.now()
     const report: IdleReport = { closed: 0, remaining: 0 }
-    const consider = (since: number, close: () => void) => {
-      const left = since + minIdleAge - now
-      if (left <= 0) {
+    const consider = (age: number, close: () => void) => {
+      if (age >= minIdleAge) {
         close()
         report.closed += 1
       } else {
         report.remaining += 1
-        report.nextIn = Math.min(report.nextIn ?? left, left)
+        report.nextIn = Math.min(report.nextIn ?? Number.POSITIVE_INFINITY, minIdleAge - age)
       }
     }
     for (const connection of this.#connections) {
       if (connection.phase !== 'idle') continue
-      consider(connection.since, () => {
+      consider(connection.age, () => {
         connection.closePromised = true
         if (connection.session) connection.session.close()
         else connection.socket.destroySoon()
@@ -267,7 +269,7 @@ export class HttpDoor {
     }
     // A handshake under way is work; one that its client never began is not.
     for (const [socket, since] of this.#handshakes) {
-      if (socket.bytesRead === 0) consider(since, () => socket.destroy())
+      if (socket.bytesRead === 0) consider(performance.now() - since, () => socket.destroy())
     }
     return report
   }
@@ -325,7 +327,7 @@ export class HttpDoor {
   #shake(socket: Socket): void {
     this.#handshakes.set(socket, performance.now())
     socket.once('close', () => {
-      if (this.#handshakes.delete(socket)) this.#tally.changed()
+      if (this.#handshakes.delete(socket)) this.#tally.changed?.()
     })
   }
 
@@ -378,18 +380,6 @@ export class HttpDoor {
         return emit.call(server, event, ...args)
       hold(event, request, response)
       return true
-    }
-  }
-
-  #changes(onChange: () => void): () => void {
-    let due = false
-    return () => {
-      if (this.#stage === 'open' || due) return
-      due = true
-      setImmediate(() => {
-        due = false
-        onChange()
-      })
     }
   }
 }

@@ -76,9 +76,9 @@ async function connectAll(hosts: TestHost[], relays: TestRelay[]): Promise<void>
 
 describe('a rolling deploy under load', () => {
   for (const [name, drain] of [
-    ['finish before they move', () => 'finish'],
-    ['only know the plain notice', () => 'plain'],
-    ['are of both kinds', (n: number) => (n % 2 ? 'plain' : 'finish')],
+    ['finish before they move', (_: number): HostOptions['drain'] => 'finish'],
+    ['only know the plain notice', (_: number): HostOptions['drain'] => 'plain'],
+    ['are of both kinds', (n: number): HostOptions['drain'] => (n % 2 ? 'plain' : 'finish')],
   ] as const) {
     it(`loses no request of hosts that ${name}, and reconnects each once a restart (S1)`, async () => {
       const directory = new RedisDirectory(client, { prefix: `{deploy-${name}}` })
@@ -145,7 +145,7 @@ describe('a rolling deploy under load', () => {
     const [dying] = relays
     relays = relays.slice(1)
     const begin = performance.now()
-    await dying?.drain({ within: 800 })
+    await dying?.drain({ reconnectRate: 75 })
     const took = performance.now() - begin
     assert.ok(hosts.every((host) => relays[0]?.tunnels.has(host.name)))
     await load.stop()

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { CoarseClock } from './coarse-clock.js'
 
 /** What all connections of one door add up to, and whom to tell when it changes. */
 export interface Tally {
@@ -10,8 +11,9 @@ export interface Tally {
   upgraded: number
   /** Pipelined requests that came behind a promised close: never shown to the application. */
   unserved: number
-  /** Called after each change; free of effect while the door is open. */
-  changed(): void
+  /** Called after each change, once the door is closing. */
+  changed?: () => void
+  readonly clock: CoarseClock
 }
 
 /** Where a connection stands; the door decides by it what may be closed. */
@@ -28,25 +30,28 @@ type ParsingSocket = Socket & { parser?: { duration?(): number } | null }
  * One accepted connection and the exchanges on it.
  *
  * This is the serving path: {@link begin} and {@link end} run once per request, so they do no more than
- * append, remove and read the clock. Everything else is found out by looking, once the door is closing.
+ * remember the response and mark the time. Everything else is found out by looking, once the door is closing.
  */
 export class Connection {
   readonly socket: Socket
-  /** HTTP/1 responses not yet sent in full, in the order of their requests. */
-  readonly responses: ServerResponse[] = []
   /** HTTP/2 streams that are open. */
   readonly streams = new Set<ServerHttp2Stream>()
   session: ServerHttp2Session | undefined
-  /** When it was accepted or last finished an exchange, in milliseconds of `performance.now()`. */
-  since = performance.now()
   upgraded = false
   /** A response has said `Connection: close`: nothing behind it may be processed (RFC 9112, 9.6). */
   closePromised = false
   readonly #tally: Tally
+  /** The HTTP/1 response that is being sent. Apart from those behind it, to spare a list for each request. */
+  #current: ServerResponse | undefined
+  /** Those of pipelined requests, waiting for the current one. */
+  readonly #queued: ServerResponse[] = []
+  /** When it was accepted or last finished an exchange. */
+  #since: number
 
   constructor(socket: Socket, tally: Tally) {
     this.socket = socket
     this.#tally = tally
+    this.#since = tally.clock.stamp
     ;(socket as TrackedSocket)[CONNECTION] = this
   }
 
@@ -57,19 +62,28 @@ export class Connection {
 
   /** A request's headers have arrived. */
   begin(response: ServerResponse): void {
-    this.responses.push(response)
+    if (this.#current === undefined) this.#current = response
+    else this.#queued.push(response)
     this.#tally.requests += 1
     response.on('close', responseClosed)
   }
 
   /** A response was handed to the system in full, or its connection is gone. */
   end(response: ServerResponse): void {
-    const { responses } = this
-    const at = responses.indexOf(response)
+    if (response === this.#current) {
+      this.#current = this.#queued.length === 0 ? undefined : this.#queued.shift()
+      this.#ended(1)
+      return
+    }
+    const at = this.#queued.indexOf(response)
     if (at < 0) return
-    if (responses.length === 1) responses.pop()
-    else responses.splice(at, 1)
+    this.#queued.splice(at, 1)
     this.#ended(1)
+  }
+
+  /** HTTP/1 responses not yet sent in full, in the order of their requests. */
+  get responses(): ServerResponse[] {
+    return this.#current === undefined ? [] : [this.#current, ...this.#queued]
   }
 
   beginStream(stream: ServerHttp2Stream): void {
@@ -86,21 +100,27 @@ export class Connection {
     if (this.upgraded) return
     this.upgraded = true
     this.#tally.upgraded += 1
-    this.#tally.changed()
+    this.#tally.changed?.()
   }
 
   /** The socket is closed: Node reports no end for responses that were still queued behind another. */
   closed(): void {
     const cut = this.responses.length + this.streams.size
-    this.responses.length = 0
+    this.#current = undefined
+    this.#queued.length = 0
     this.streams.clear()
     if (this.upgraded) this.#tally.upgraded -= 1
     this.#ended(cut)
   }
 
+  /** At least how long it has been since it was accepted or last finished an exchange, in milliseconds. */
+  get age(): number {
+    return this.#tally.clock.age(this.#since)
+  }
+
   get phase(): ConnectionPhase {
     if (this.upgraded) return 'upgraded'
-    if (this.responses.length > 0 || this.streams.size > 0) return 'busy'
+    if (this.#current !== undefined || this.streams.size > 0) return 'busy'
     if (this.closePromised) return 'receiving'
     return this.receiving ? 'receiving' : 'idle'
   }
@@ -115,7 +135,7 @@ export class Connection {
 
   /** Whether this response is the last for which anything has been received. */
   isLast(response: ServerResponse): boolean {
-    if (this.responses.at(-1) !== response) return false
+    if ((this.#queued.at(-1) ?? this.#current) !== response) return false
     const nextBegun = response.req.complete && this.#messageBegun
     return !nextBegun
   }
@@ -126,9 +146,9 @@ export class Connection {
   }
 
   #ended(count: number): void {
-    this.since = performance.now()
+    this.#since = this.#tally.clock.stamp
     this.#tally.requests -= count
-    this.#tally.changed()
+    this.#tally.changed?.()
   }
 }
 
