@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import type { Directory } from '../../host/directory.js'
+import { Lifecycle, type Outcome } from '../../host/lifecycle.js'
 import { TunnelServer, type TunnelServerOptions } from '../../host/tunnel-server.js'
 
 const DEADLINE = 10_000
@@ -146,7 +147,7 @@ export interface HostAnswer {
 
 export interface HostOptions {
   /** `plain` closes when it reads the notice; `finish` moves first, and closes when its work is done. */
-  drain?: 'plain' | 'finish' | 'ignore'
+  drain?: 'plain' | 'finish' | 'ignore' | undefined
   /** Where to go when told; default: whatever `relays` gives. */
   relays?: () => TestRelay[]
   answer?: (request: HostRequestFrame) => HostAnswer | undefined | Promise<HostAnswer | undefined>
