@@ -1,5 +1,22 @@
 /** tidegate: the lifecycle of a gateway, for Node. */
 
+export {
+  type Directory,
+  DirectoryUnavailable,
+  type HeldCommand,
+  MAX_EPOCH,
+  MemoryDirectory,
+  type MemoryDirectoryOptions,
+  type Owned,
+  type Owner,
+  type Refused,
+  type RegisterCommand,
+  type Registered,
+  type Removed,
+  type Renewed,
+  type Vacant,
+  type WaitOptions,
+} from './directory.js'
 export { ABORT_LIMIT, type DrainSource, type Farewell } from './drainable.js'
 export type { Duration } from './duration.js'
 export {
@@ -51,6 +68,18 @@ export {
   type Step,
 } from './machine.js'
 export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
+export {
+  type Admission,
+  type Authorize,
+  type HostRequest,
+  RequestFailure,
+  type RequestFailureCode,
+  type TunnelResponse,
+  TunnelServer,
+  type TunnelServerEvents,
+  type TunnelServerOptions,
+  type WireHeaders,
+} from './tunnel-server.js'
 export {
   type WebSocketLike,
   type WebSocketNotice,
