@@ -41,7 +41,13 @@ export interface Departure {
 export interface Result {
   side: 'without' | 'with'
   departures: Departure[]
-  load: { sent: number; answered: number; lost: number; lossesByCause: Record<string, number>; slowest: number }
+  load: {
+    sent: number
+    answered: number
+    lost: number
+    lossesByCause: Record<string, number>
+    slowest: number
+  }
 }
 
 interface Relay {
@@ -118,7 +124,10 @@ class Fleet {
       this.#run(`hosts ${first}`, script, { relays, first, count })
     }
     const everybody = await until(60_000, () => this.#place.size === this.plan.hosts)
-    if (!everybody) throw new Error(`only ${this.#place.size} of ${this.plan.hosts} hosts connected in 60 s: ${this.#complaints()}`)
+    if (!everybody)
+      throw new Error(
+        `only ${this.#place.size} of ${this.plan.hosts} hosts connected in 60 s: ${this.#complaints()}`,
+      )
     this.#load = this.#run('load', 'load.ts', { relays, hosts: this.plan.hosts, rate: this.plan.rate })
     await this.#load.report('load-started')
     await until(2_000, () => this.#loadCounts().answered > this.plan.rate)
@@ -148,7 +157,8 @@ class Fleet {
     const reconnects = []
     for (const host of affected) {
       const admitted = admissions.find((report) => report.host === host)
-      if (admitted !== undefined) reconnects.push(admitted.at - (this.#told.get(host) ?? Math.min(exit.at, signalled)))
+      if (admitted !== undefined)
+        reconnects.push(admitted.at - (this.#told.get(host) ?? Math.min(exit.at, signalled)))
     }
     // After a kill the hosts may go to the relay that stayed; it accepted all the time.
     const accepting = signal === 'SIGKILL' ? exit.at : again.at
@@ -189,10 +199,19 @@ class Fleet {
   async #startRelay(machine: string, port: number, peerPort: number): Promise<Report> {
     const script = this.side === 'with' ? 'relay.ts' : 'plain/relay.ts'
     const common = { port, machine, directory: this.directory.url }
-    const options = this.side === 'with' ? { ...common, 'peer-port': peerPort, 'reconnect-rate': this.plan.reconnectRate } : common
+    const options =
+      this.side === 'with'
+        ? { ...common, 'peer-port': peerPort, 'reconnect-rate': this.plan.reconnectRate }
+        : common
     const program = this.#run(`relay ${machine}`, script, options)
     const listening = await program.report('listening')
-    this.#relays.set(machine, { program, machine, port, peerPort, incarnation: Number(listening.incarnation) })
+    this.#relays.set(machine, {
+      program,
+      machine,
+      port,
+      peerPort,
+      incarnation: Number(listening.incarnation),
+    })
     return listening
   }
 
@@ -220,7 +239,11 @@ class Fleet {
   }
 
   #complaints(): string {
-    return this.#programs.map((program) => program.complaint).filter((text) => text !== '').join(' | ').slice(0, 1_000)
+    return this.#programs
+      .map((program) => program.complaint)
+      .filter((text) => text !== '')
+      .join(' | ')
+      .slice(0, 1_000)
   }
 }
 

@@ -2,9 +2,9 @@
  * The relay that people write by hand, with the mistakes that they make: the process exits on a signal, rows
  * of the directory are deleted "fire and forget", nothing tells the hosts. The demo runs it beside `../relay.ts`.
  */
-import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { parseArgs } from 'node:util'
-import { WebSocketServer, type WebSocket } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import { connectDirectory } from '../directory.ts'
 import { report } from '../report.ts'
 
@@ -32,7 +32,9 @@ async function proxy(incoming: IncomingMessage, response: ServerResponse): Promi
     lastId += 1
     pending.set(lastId, response)
     const { method, headers } = incoming
-    socket.send(JSON.stringify({ type: 'http', id: lastId, method, path: `/${path.join('/')}`, headers, body }))
+    socket.send(
+      JSON.stringify({ type: 'http', id: lastId, method, path: `/${path.join('/')}`, headers, body }),
+    )
     return
   }
   const row = await directory.look(host).catch(() => undefined)
@@ -41,10 +43,14 @@ async function proxy(incoming: IncomingMessage, response: ServerResponse): Promi
     return
   }
   const headers = { 'x-forwarded-by': values.machine }
-  const outgoing = request(`${row.address}${incoming.url}`, { method: incoming.method ?? 'GET', headers }, (answer) => {
-    response.writeHead(answer.statusCode ?? 502)
-    answer.pipe(response)
-  })
+  const outgoing = request(
+    `${row.address}${incoming.url}`,
+    { method: incoming.method ?? 'GET', headers },
+    (answer) => {
+      response.writeHead(answer.statusCode ?? 502)
+      answer.pipe(response)
+    },
+  )
   outgoing.on('error', () => response.writeHead(502).end('the owner is away'))
   outgoing.end(body)
 }
