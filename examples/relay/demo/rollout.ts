@@ -1,6 +1,6 @@
 /** One run of the scenario: redeploy the relays one after another, then kill one, all under load. */
-import { createServer } from 'node:net'
 import type { Directory } from './directory.ts'
+import { freePorts } from './ports.ts'
 import { Program, type Report, until, within } from './program.ts'
 
 export interface Plan {
@@ -146,7 +146,7 @@ class Fleet {
     relay.program.signal(signal)
     const exit = await within(60_000, `relay ${machine} did not exit`, relay.program.exited)
     const departed = { machine, incarnation: relay.incarnation }
-    const staleAtExit = await this.directory.rowsOf(departed)
+    const staleAtExit = await this.directory.rowsOf(departed, [...this.#place.keys()])
     await new Promise((resolve) => setTimeout(resolve, BOOT))
     const again = await this.#startRelay(machine, relay.port, relay.peerPort)
     const back = () => new Set(this.#admissions.map((report) => String(report.host)))
@@ -171,7 +171,7 @@ class Fleet {
       missing: [...affected].filter((host) => !returned.has(host)).length,
       dials: this.#dials,
       staleAtExit,
-      staleAtEnd: await this.directory.rowsOf(departed),
+      staleAtEnd: await this.directory.rowsOf(departed, [...this.#place.keys()]),
       exitCode: exit.signal ?? String(exit.code),
       exitAfter: exit.at - signalled,
       toldAt: [...this.#told.values()].sort((x, y) => x - y),
@@ -245,18 +245,4 @@ class Fleet {
       .join(' | ')
       .slice(0, 1_000)
   }
-}
-
-/** Ports that are free now. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer()
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }

@@ -38,7 +38,7 @@ async function proxy(incoming: IncomingMessage, response: ServerResponse): Promi
     return
   }
   const row = await directory.look(host).catch(() => undefined)
-  if (row === undefined || row.address === address || incoming.headers['x-forwarded-by'] !== undefined) {
+  if (row?.type !== 'owned' || row.address === address || incoming.headers['x-forwarded-by'] !== undefined) {
     response.writeHead(503).end('no tunnel')
     return
   }
@@ -62,7 +62,8 @@ const server = createServer((incoming, response) => {
 const sockets = new WebSocketServer({ server, path: '/tunnel' })
 sockets.on('connection', async (socket, incoming) => {
   const host = new URL(incoming.url ?? '/', address).searchParams.get('hostId') ?? ''
-  await directory.register({ host, owner, address })
+  const { epoch } = await directory.look(host)
+  await directory.register({ host, owner, address, epoch })
   tunnels.set(host, socket)
   report('admitted', { host, machine: values.machine })
   socket.on('message', (data) => {
