@@ -63,7 +63,7 @@ const sockets = new WebSocketServer({ server, path: '/tunnel' })
 sockets.on('connection', async (socket, incoming) => {
   const host = new URL(incoming.url ?? '/', address).searchParams.get('hostId') ?? ''
   const { epoch } = await directory.look(host)
-  await directory.register({ host, owner, address, epoch })
+  const row = await directory.register({ host, owner, address, epoch })
   tunnels.set(host, socket)
   report('admitted', { host, machine: values.machine })
   socket.on('message', (data) => {
@@ -74,14 +74,10 @@ sockets.on('connection', async (socket, incoming) => {
   })
   socket.on('close', () => {
     if (tunnels.get(host) === socket) tunnels.delete(host)
+    // Fire and forget: when the process exits, nobody waits for it.
+    void directory.unregister({ host, owner, epoch: row.epoch }).catch(() => {})
   })
 })
 server.listen(Number(values.port), '127.0.0.1', () => report('listening', { ...owner }))
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    // Fire and forget: the deletes are started, the process does not wait for them.
-    void directory.clearOwn(owner).catch(() => {})
-    process.exit(0)
-  })
-}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(0))
