@@ -526,6 +526,7 @@ export class TunnelServer extends EventEmitter<TunnelServerEvents> implements Dr
     tunnel.admitted = true
     this.#unadmitted -= 1
     const older = this.#router.add(host, tunnel)
+    tunnel.welcome()
     if (older) {
       // One that was told finishes its work; any other is closed as replaced.
       older.moved()

@@ -31,6 +31,8 @@ export interface Route {
 
 /** Between two tries of a directory that is away. Milliseconds. */
 const RETRY_EVERY = 100
+/** For how long a directory that failed is not asked about tunnels that are here. Milliseconds. */
+const AWAY_FOR = 500
 /** How often a request may be sent on: its first owner and, once, the next (R4). */
 const MOST_FORWARDS = 2
 /** How long the row of a host that is registered here may be ahead of its admission. Milliseconds. */
@@ -43,6 +45,8 @@ export class Router {
   readonly #waitLimit: number
   /** The routable tunnel of each host. */
   readonly #tunnels = new Map<string, Tunnel>()
+  /** Until when the directory is taken to be away. */
+  #awayUntil = 0
   readonly #awaited = new Map<string, Set<() => void>>()
 
   constructor(directory: Directory, owner: Owner, waitLimit: number) {
@@ -123,12 +127,13 @@ export class Router {
   async #usable(tunnel: Tunnel, left: () => number, signal: AbortSignal): Promise<'here' | 'elsewhere'> {
     if (tunnel.gate === 'held') await tunnel.gateSettled(left(), signal)
     if (tunnel.gate !== 'open') return 'elsewhere'
-    if (!tunnel.told) return 'here'
+    // While the directory is away, what is here is served (R2), and not after a look that times out each time.
+    if (!tunnel.told || performance.now() < this.#awayUntil) return 'here'
     try {
       const row = await this.#directory.look(tunnel.host ?? '')
       if (row.type === 'owned' && row.held > tunnel.epoch) tunnel.moved()
     } catch {
-      // The directory is away: what is here is served (R2).
+      this.#awayUntil = performance.now() + AWAY_FOR
     }
     return tunnel.gate === 'open' ? 'here' : 'elsewhere'
   }

@@ -241,6 +241,12 @@ export class Tunnel {
     }
   }
 
+  /** The first frame that a host gets: it is routable now. A ping, which every host knows. */
+  welcome(): void {
+    this.#pings += 1
+    this.#write({ type: 'ping' })
+  }
+
   /** Tells the host to move (D5), now or once what it carries has ended. */
   tell(within: number | undefined, reason: string): void {
     this.told = true

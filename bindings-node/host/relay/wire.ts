@@ -6,7 +6,7 @@
  * | `{type:"http", id, method, path, headers, body?, encoding?}` | a request; `path` holds the query too |
  * | `{type:"ws:open", id, path, query?}` | a client opened a WebSocket |
  * | `{type:"ws:frame", id, data, encoding?}`, `{type:"ws:close", id, code?}` | its frames, its end |
- * | `{type:"ping"}` | answer with a pong |
+ * | `{type:"ping"}` | answer with a pong; the first one says that the host is routable now |
  * | `{type:"drain", reason?, within?}` | move to another relay, spread over `within` ms or, without it, now |
  *
  * | host → relay | |

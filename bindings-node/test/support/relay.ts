@@ -37,6 +37,13 @@ export class TestRelay implements AsyncDisposable {
   readonly peers: Server
   readonly departures: string[] = []
   readonly failures: unknown[] = []
+  readonly life = new Lifecycle({
+    signals: false,
+    exit: false,
+    lameDuck: 50,
+    grace: 8_000,
+    killBudget: 20_000,
+  })
 
   private constructor(tunnels: TunnelServer, clients: Server, peers: Server, machine: string) {
     this.tunnels = tunnels
@@ -45,6 +52,7 @@ export class TestRelay implements AsyncDisposable {
     this.machine = machine
     tunnels.on('departed', ({ departure }) => this.departures.push(departure))
     tunnels.on('failed', (failure) => this.failures.push(failure))
+    this.life.http(clients).http(peers, { door: 'peer' })
   }
 
   static async start({ machine, incarnation, ...options }: RelayOptions): Promise<TestRelay> {
@@ -87,25 +95,11 @@ export class TestRelay implements AsyncDisposable {
     return `http://127.0.0.1:${this.port}${path}`
   }
 
-  /** What a lifecycle does, as far as it concerns tunnels (D4, D5). */
-  async drain({ flush = 500, within }: { flush?: number; within?: number } = {}): Promise<void> {
-    const changed = new EventTarget()
-    this.tunnels.onChange(() => changed.dispatchEvent(new Event('change')))
-    this.clients.close()
-    this.clients.closeIdleConnections()
-    this.tunnels.refuseNew()
-    this.tunnels.endStreams()
-    const farewell = { intent: 'restart', reason: 'deploy', code: 1012 } as const
-    this.tunnels.tell(this.tunnels.count(), within, farewell)
-    const end = performance.now() + flush + (within ?? 0)
-    while (this.tunnels.count() > 0 && performance.now() < end) await delay(2)
-    if (this.tunnels.count() > 0) {
-      await this.tunnels.clearRows(AbortSignal.timeout(2_000)).catch((error) => this.failures.push(error))
-      this.tunnels.closeAll(1012, farewell)
-      await until(() => this.tunnels.count() === 0, 'no tunnels left')
-    }
-    this.peers.close()
-    this.peers.closeIdleConnections()
+  /** Deploys: the lifecycle drains all of it. */
+  async drain({ reconnectRate = 0 }: { reconnectRate?: number } = {}): Promise<Outcome> {
+    this.life.tunnels(this.tunnels, { reconnectRate })
+    this.life.start()
+    return await this.life.stop('restart')
   }
 
   /** As if the process was killed: sockets are cut, no row is cleared. */
@@ -164,7 +158,8 @@ export interface HostOptions {
 /** One connection of a host. */
 class Connection {
   open = 0
-  leaving = false
+  /** Whether the relay has accepted it: it was sent anything. */
+  accepted = false
   constructor(readonly socket: WebSocket) {}
 }
 
@@ -228,6 +223,7 @@ export class TestHost implements Disposable {
 
   async #message(connection: Connection, frame: Record<string, unknown>): Promise<void> {
     const { socket } = connection
+    connection.accepted = true
     this.#options.onFrame?.(frame, socket)
     if (frame.type === 'ping') socket.send('{"type":"pong"}')
     if (frame.type === 'drain') await this.#drain(connection, frame)
@@ -260,7 +256,8 @@ export class TestHost implements Disposable {
     await delay(Math.random() * within)
     this.current = undefined
     await this.#reconnect()
-    // Said first, so that nothing new comes while this one is being closed.
+    // Only once it is accepted elsewhere; said first, so that nothing new comes while this one is being closed.
+    await until(() => this.#stopped || (this.current as Connection | undefined)?.accepted === true)
     if (connection.socket.readyState === WebSocket.OPEN) connection.socket.send('{"type":"drain"}')
   }
 
