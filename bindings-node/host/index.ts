@@ -1,5 +1,22 @@
 /** tidegate: the lifecycle of a gateway, for Node. */
 
+export {
+  type Directory,
+  DirectoryUnavailable,
+  type HeldCommand,
+  MemoryDirectory,
+  type MemoryDirectoryOptions,
+  type Owned,
+  type Owner,
+  type Refusal,
+  type Refused,
+  type RegisterCommand,
+  type Registered,
+  type Removed,
+  type Renewed,
+  type Vacant,
+  type WaitOptions,
+} from './directory.js'
 export { ABORT_LIMIT, type DrainSource, type Farewell } from './drainable.js'
 export type { Duration } from './duration.js'
 export {
@@ -77,6 +94,16 @@ export {
   type TunnelMessage,
   type WebSocketConstructor,
 } from './tunnel-client.js'
+export {
+  type Admission,
+  type Authorize,
+  type HostRequest,
+  RequestFailure,
+  type RequestFailureCode,
+  TunnelServer,
+  type TunnelServerEvents,
+  type TunnelServerOptions,
+} from './tunnel-server.js'
 export {
   type WebSocketLike,
   type WebSocketNotice,
