@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Directory as TunnelDirectory, Owner } from 'tidegate'
+import type { Owner, Directory as TunnelDirectory } from 'tidegate'
 import { DirectoryServer } from 'tidegate/directory-server'
 import { connectDirectory } from '../directory.ts'
 import { freePorts } from './ports.ts'
@@ -57,7 +57,18 @@ async function startServer() {
 async function startRedis() {
   const [port] = await freePorts(1)
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-redis-'))
-  const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--daemonize', 'no']
+  const flags = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    folder,
+    '--save',
+    '',
+    '--daemonize',
+    'no',
+  ]
   const child = spawn('redis-server', flags, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
   await ready(child)
   return {

@@ -199,10 +199,7 @@ class Fleet {
   async #startRelay(machine: string, port: number, peerPort: number): Promise<Report> {
     const script = this.side === 'with' ? 'relay.ts' : 'plain/relay.ts'
     const common = { port, machine, directory: this.directory.url }
-    const options =
-      this.side === 'with'
-        ? { ...common, 'peer-port': peerPort, 'reconnect-rate': this.plan.reconnectRate }
-        : common
+    const options = this.side === 'with' ? { ...common, 'peer-port': peerPort, ...this.#budget() } : common
     const program = this.#run(`relay ${machine}`, script, options)
     const listening = await program.report('listening')
     this.#relays.set(machine, {
@@ -213,6 +210,13 @@ class Fleet {
       incarnation: Number(listening.incarnation),
     })
     return listening
+  }
+
+  /** A platform that waits for 10 s, or for as long as telling every host at the rate asked for takes. */
+  #budget(): Record<string, string | number> {
+    const { hosts, reconnectRate } = this.plan
+    const telling = reconnectRate > 0 ? Math.ceil(hosts / reconnectRate) : 0
+    return { 'reconnect-rate': reconnectRate, grace: `${telling + 6}s`, 'kill-budget': `${telling + 10}s` }
   }
 
   #run(name: string, script: string, options: Record<string, string | number>): Program {
