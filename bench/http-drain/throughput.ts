@@ -1,8 +1,9 @@
 /**
  * What a door costs while it is open: the same server with and without, in turns, under the same load.
  *
- * Each pair runs one process of each kind, so that neither the layout of a process's memory nor the state of
- * the machine favours one side for the whole run. See README.md.
+ * One process holds both servers, so that both run on the same compiled code: between two processes the luck
+ * of the compiler alone differs by more than what is to be measured. Several processes, one after the other,
+ * average out what is left. See README.md.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
@@ -16,11 +17,13 @@ const BAR = 0.99
 
 const { values: flags } = parseArgs({
   options: {
-    pairs: { type: 'string', default: '10' },
-    rounds: { type: 'string', default: '6' },
-    requests: { type: 'string', default: '15000' },
+    processes: { type: 'string', default: '6' },
+    rounds: { type: 'string', default: '20' },
+    requests: { type: 'string', default: '8000' },
     connections: { type: 'string', default: '60' },
     app: { type: 'string', default: 'node' },
+    // No door on either server: what the method makes of no difference at all.
+    control: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 })
@@ -31,7 +34,7 @@ const REQUEST = Buffer.from(
 
 interface Subject {
   child: ChildProcess
-  port: number
+  ports: { bare: number; door: number }
 }
 
 /** Per request, in microseconds: of the wall clock, and of the server's processor time. */
@@ -42,41 +45,42 @@ interface Cost {
 
 const wall: number[] = []
 const cpu: number[] = []
-for (let pair = 0; pair < Number(flags.pairs); pair += 1) {
-  const [bare, door] = [await start('bare'), await start('door')]
-  for (const subject of [bare, door, bare, door]) await measure(subject)
+for (let count = 0; count < Number(flags.processes); count += 1) {
+  const { child, ports } = await start()
+  for (const port of [ports.bare, ports.door, ports.bare, ports.door]) await measure(child, port)
   for (let round = 0; round < Number(flags.rounds); round += 1) {
-    // A B B A: what drifts with time drifts for both.
-    const first = round % 2 === 0
-    const early = await measure(first ? bare : door)
-    const late = await measure(first ? door : bare)
-    const [without, with_] = first ? [early, late] : [late, early]
-    wall.push(without.wall / with_.wall)
-    cpu.push(without.cpu / with_.cpu)
+    // A B, B A: what drifts with time drifts for both.
+    const bareFirst = round % 2 === 0
+    const early = await measure(child, bareFirst ? ports.bare : ports.door)
+    const late = await measure(child, bareFirst ? ports.door : ports.bare)
+    const [bare, door] = bareFirst ? [early, late] : [late, early]
+    wall.push(bare.wall / door.wall)
+    cpu.push(bare.cpu / door.cpu)
   }
-  bare.child.kill()
-  door.child.kill()
+  child.kill()
 }
 
 console.table({ 'throughput ratio': interval(wall), 'processor time ratio': interval(cpu) })
 if (flags.json) await writeFile(flags.json, `${JSON.stringify({ flags, wall, cpu })}\n`)
 const { median: reached, high } = interval(wall)
 if (reached < BAR) {
-  const certainty = high < BAR ? '' : ', but the interval reaches the bar: take more pairs'
+  const certainty = high < BAR ? '' : ', but the interval reaches the bar: take more rounds'
   console.error(`the door keeps ${(reached * 100).toFixed(1)} % of the throughput${certainty}`)
   process.exitCode = 1
 }
 
-function start(kind: 'bare' | 'door'): Promise<Subject> {
+function start(): Promise<Subject> {
   const file = fileURLToPath(new URL('servers/throughput.ts', import.meta.url))
-  const child = fork(file, [kind], {
+  const child = fork(file, [flags.control ? 'control' : 'door'], {
     execArgv: ['--import', 'tsx'],
     env: { ...process.env, APP: flags.app },
   })
-  return new Promise((resolve) => child.once('message', (port) => resolve({ child, port: Number(port) })))
+  return new Promise((resolve) => {
+    child.once('message', (ports) => resolve({ child, ports: ports as Subject['ports'] }))
+  })
 }
 
-async function measure({ child, port }: Subject): Promise<Cost> {
+async function measure(child: ChildProcess, port: number): Promise<Cost> {
   const total = Number(flags.requests)
   const cpuBefore = await cpuTime(child)
   const before = performance.now()

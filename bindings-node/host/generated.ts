@@ -71,7 +71,10 @@ export type CloseResponse =
   | 'spread'
   /** Refresh the credentials, then try again after a backoff delay. */
   | 'refresh'
-  /** Try another endpoint after a backoff delay; where there is none, as `slow-backoff`. */
+  /**
+   * Try another endpoint now (within a budget); where there is none, after a backoff delay of at least the
+   * rule's `min`.
+   */
   | 'elsewhere'
 
 export const closeResponseValues: readonly CloseResponse[] = ['never', 'backoff', 'slow-backoff', 'immediate', 'spread', 'refresh', 'elsewhere']
@@ -1424,7 +1427,10 @@ export type TunnelInput =
   | {
       readonly type: 'wake'
     }
-  /** The application wants to send while the tunnel is not up (T10). */
+  /**
+   * The application wants to send while there is no connection to send on (T10). Impossible in `up` and
+   * `moving`: there it sends, without asking.
+   */
   | {
       readonly type: 'send'
     }

@@ -35,6 +35,7 @@ export {
   type StepFailure,
   type StepFunction,
   type StepOptions,
+  type StreamLike,
 } from './lifecycle.js'
 export {
   type ConfigOf,

@@ -17,7 +17,7 @@
  */
 
 import { channel } from 'node:diagnostics_channel'
-import { EventEmitter } from 'node:events'
+import { EventEmitter, setMaxListeners } from 'node:events'
 import process from 'node:process'
 import type { DrainSource, Farewell, Intent } from './drainable.js'
 import { type Duration, milliseconds } from './duration.js'
@@ -161,6 +161,12 @@ export interface LifecycleCounters {
   abandoned: number
 }
 
+/** A response that may go on for ever. */
+export interface StreamLike {
+  end(): unknown
+  once(event: 'close', listener: () => void): unknown
+}
+
 /** The events of a lifecycle; the same are published as `tidegate:…` on `node:diagnostics_channel`. */
 export interface LifecycleEvents {
   /** `tidegate:readiness` */
@@ -288,6 +294,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     this.stopped = promise
     this.#resolve = resolve
     this.health = healthHandler(() => this.#healthState())
+    // As many as there are streams.
+    setMaxListeners(0, this.endingStreams, this.stopping)
     const { signals = DEFAULT_SIGNALS } = options
     this.#ignoreSignals = signals
       ? listenToSignals(signals, (intent, signal) => this.#signalled(intent, signal))
@@ -319,7 +327,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     return this.#stopping.signal
   }
 
-  /** Fires when long streams (server-sent events, gRPC) have to end. */
+  /** Fires when long streams have to end; {@link stream} listens to it. */
   get endingStreams(): AbortSignal {
     return this.#endingStreams.signal
   }
@@ -361,6 +369,27 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     this.#each('lameDuck', (late) => late.lameDuck?.(), [source])
     if (this.#phase !== 'lame-duck') this.#each('refuseNew', (late) => late.refuseNew(), [source])
     this.#loadChanged()
+    return this
+  }
+
+  /**
+   * Ends this long response (server-sent events, gRPC) when streams have to end; how is up to `end`, such as
+   * to send a last event first. Otherwise it would be waited for until the deadline, and then cut.
+   */
+  stream(response: StreamLike, end: () => unknown = () => response.end()): this {
+    const ending = () => {
+      try {
+        end()
+      } catch (error) {
+        this.#hookFailed('stream end', error)
+      }
+    }
+    if (this.endingStreams.aborted) {
+      ending()
+      return this
+    }
+    this.endingStreams.addEventListener('abort', ending, { once: true })
+    response.once('close', () => this.endingStreams.removeEventListener('abort', ending))
     return this
   }
 
@@ -412,7 +441,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
 
   /**
    * Begins a stop, or raises the intent of the one under way; it never makes it longer. Before the start is
-   * done it stops that. Resolves with the outcome.
+   * done it stops that. Resolves with the outcome, once {@link start} or {@link run} was called as well.
    */
   stop(intent: Intent = 'restart'): Promise<Outcome> {
     this.#ask({ type: 'begin', intent })

@@ -294,7 +294,9 @@ export class WebSocketSource<Socket extends WebSocketLike = WebSocketLike> imple
     const ended = (socket: Duplex) => {
       if (this.#upgrading.delete(socket)) this.#changed()
     }
+    const seesTheEnd = typeof server.completeUpgrade === 'function'
     guard('handleUpgrade', 1, (socket) => {
+      if (!seesTheEnd) return
       this.#upgrading.add(socket)
       socket.once('close', () => ended(socket))
     })

@@ -167,6 +167,13 @@ describe('a lifecycle', () => {
     const peerServer = await slowServer()
     const { source, numbers, changed } = fake({ tunnels: 1 })
     source.closeAll = () => {}
+    const agent = new Agent({ keepAlive: true })
+    let peerConnections = 0
+    peerServer.server.on('connection', () => {
+      peerConnections += 1
+    })
+    const publicConnection = connect(publicServer.port, '127.0.0.1')
+    publicConnection.resume()
     const life = quick({ flush: 50 })
       .http(publicServer.server)
       .http(peerServer.server, { door: 'peer' })
@@ -174,13 +181,25 @@ describe('a lifecycle', () => {
     life.start()
     void life.stop()
     await until(() => !publicServer.server.listening, 'the public door to close')
-    const forwarded = await get(peerServer.port)
-    assert.equal(forwarded.status, 200)
+    assert.equal((await get(peerServer.port, '/', agent)).status, 200)
+    // Idle connections of peers live as long as the tunnels that they are for; those of clients do not.
+    await until(() => publicConnection.destroyed, 'the idle client to be closed')
+    assert.equal((await get(peerServer.port, '/', agent)).status, 200)
+    assert.equal(peerConnections, 1)
     numbers.tunnels = 0
     numbers.told = 0
     changed()
     await life.stopped
     assert.equal(peerServer.server.listening, false)
+    agent.destroy()
+  })
+
+  it('D4: a peer door is closed when the stop is over, whether there were tunnels or not', async () => {
+    const { server } = await slowServer()
+    const life = quick().http(server, { door: 'peer' })
+    life.start()
+    await life.stop()
+    assert.equal(server.listening, false)
   })
 
   it('D4: an idle connection is kept past the minimum age, an active one until its response', async () => {
@@ -222,7 +241,7 @@ describe('a lifecycle', () => {
     const server = createServer((_request, response) => {
       response.writeHead(200, { 'Content-Type': 'text/event-stream' })
       response.write('data: 1\n\n')
-      life.endingStreams.addEventListener('abort', () => response.end('data: bye\n\n'))
+      life.stream(response, () => response.end('data: bye\n\n'))
     })
     const port = await listen(server)
     life.http(server).start()
@@ -230,6 +249,11 @@ describe('a lifecycle', () => {
     await until(() => life.counters().streams === 1, 'the stream to be open')
     const outcome = await life.stop()
     assert.match((await stream).body, /bye/)
+    let ended = false
+    life.stream({ end: () => {}, once: () => {} }, () => {
+      ended = true
+    })
+    assert.equal(ended, true, 'a stream that comes later is ended at once')
     assert.equal(outcome.forced, 0)
   })
 
@@ -431,10 +455,15 @@ describe('a lifecycle', () => {
     life.on('phase', () => {
       throw new Error('listener')
     })
+    life.on('phase', async () => {
+      throw new Error('async listener')
+    })
     life.on('phase', ({ phase }) => seen.push(phase))
     const failures: string[] = []
-    life.on('hookFailed', ({ hook }) => {
+    const errors: string[] = []
+    life.on('hookFailed', ({ hook, error }) => {
       failures.push(hook)
+      errors.push(String(error))
       throw new Error('even this one')
     })
     life.start()
@@ -444,6 +473,7 @@ describe('a lifecycle', () => {
     assert.ok(failures.includes('fake lameDuck'))
     assert.ok(failures.includes('fake tell'))
     assert.ok(failures.includes('listener of "phase"'))
+    await until(() => errors.includes('Error: async listener'), 'the rejection to be reported')
     assert.equal(life.counters().hookFailures > failures.length, true)
   })
 

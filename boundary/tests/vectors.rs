@@ -3,6 +3,13 @@
 //! With `TIDEGATE_BLESS=1` the expected steps are written instead of compared, as a draft: whoever blesses
 //! checks each step against the rule that the script names.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what is wrong by panicking"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 

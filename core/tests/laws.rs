@@ -674,7 +674,7 @@ laws!(close_policy, tidegate::close::ClosePolicy, configs::close_policy(), |_| t
 laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel(), |_| true);
 laws!(peer, tidegate::peer::Peer, configs::peer());
 laws!(directory, tidegate::directory::Directory, configs::directory(), |_| true);
-laws!(drain, tidegate::drain::Drain, configs::drain());
+laws!(drain, tidegate::drain::Drain, configs::drain(), |_| true);
 
 /// The configs worth trying.
 mod configs {

@@ -20,7 +20,9 @@ const relays = values.relays.split(',').map((url) => url.replace('http', 'ws'))
 
 async function keepConnected(host: string, index: number): Promise<void> {
   // Spread the hosts over the relays: each begins with another one.
-  const endpoints = relays.map((_, offset) => `${relays[(index + offset) % relays.length]}/tunnel?hostId=${host}`)
+  const endpoints = relays.map(
+    (_, offset) => `${relays[(index + offset) % relays.length]}/tunnel?hostId=${host}`,
+  )
   const tunnel = new TunnelClient({ endpoints, token: () => `secret-of-${host}`, profile: 'relay' })
   tunnel.on('dial', () => report('dial', { host }))
   for await (const { data, connection } of tunnel) {

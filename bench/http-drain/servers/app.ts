@@ -69,6 +69,11 @@ export async function listen(server: Server): Promise<void> {
 }
 
 export function announce(server: Server): void {
+  process.stdout.write(`port ${portOf(server)}\n`)
+}
+
+export function portOf(server: Server): number {
   const address = server.address()
-  if (address && typeof address === 'object') process.stdout.write(`port ${address.port}\n`)
+  if (address === null || typeof address === 'string') throw new Error('not listening on a port')
+  return address.port
 }

@@ -1,17 +1,21 @@
 import type { ServerResponse } from 'node:http'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
+import { isFollowed, messageBegun, quietFor, responseOn } from './node-internals.js'
 
-/** What all connections of one door add up to, and whom to tell when it changes. */
+/** What the connections of one door share. */
 export interface Tally {
-  /** Requests begun and not yet answered in full. */
-  requests: number
   /** Connections handed to an `upgrade` or `connect` listener and still open. */
   upgraded: number
   /** Pipelined requests that came behind a promised close: never shown to the application. */
   unserved: number
-  /** Called after each change; free of effect while the door is open. */
-  changed(): void
+  /** Present once the door is closing. */
+  closing?: {
+    /** A count has changed. */
+    changed(): void
+    /** A response is tracked from now on. */
+    begun(connection: Connection, response: ServerResponse): void
+  }
 }
 
 /** Where a connection stands; the door decides by it what may be closed. */
@@ -21,33 +25,31 @@ const CONNECTION = Symbol('tidegate.connection')
 
 type TrackedSocket = Socket & { [CONNECTION]?: Connection }
 
-/** The part of Node's parser that tells a message in progress from the gap between two. */
-type ParsingSocket = Socket & { parser?: { duration?(): number } | null }
-
 /**
  * One accepted connection and the exchanges on it.
  *
- * This is the serving path: {@link begin} and {@link end} run once per request, so they do no more than
- * append, remove and read the clock. Everything else is found out by looking, once the door is closing.
+ * While the door is open nothing is done for a request of HTTP/1: Node is asked what is in flight when
+ * somebody wants to know. From {@link track} on every response is followed.
  */
 export class Connection {
   readonly socket: Socket
-  /** HTTP/1 responses not yet sent in full, in the order of their requests. */
-  readonly responses: ServerResponse[] = []
   /** HTTP/2 streams that are open. */
   readonly streams = new Set<ServerHttp2Stream>()
   session: ServerHttp2Session | undefined
-  /** When it was accepted or last finished an exchange, in milliseconds of `performance.now()`. */
-  since = performance.now()
   upgraded = false
   /** A response has said `Connection: close`: nothing behind it may be processed (RFC 9112, 9.6). */
   closePromised = false
   readonly #tally: Tally
+  /** The responses that are followed, in the order of their requests. */
+  #tracked: ServerResponse[] | undefined
+  /** When it was accepted or last finished an exchange, in milliseconds of `performance.now()`. */
+  #since = performance.now()
 
   constructor(socket: Socket, tally: Tally) {
     this.socket = socket
     this.#tally = tally
     ;(socket as TrackedSocket)[CONNECTION] = this
+    if (tally.closing) this.#tracked = []
   }
 
   /** The connection that a socket was adopted as, if it was. */
@@ -55,30 +57,50 @@ export class Connection {
     return (socket as TrackedSocket)[CONNECTION]
   }
 
-  /** A request's headers have arrived. */
+  /** The door is closing: follow what is in flight, and find out for how long nothing has been. */
+  track(): void {
+    if (this.#tracked || this.upgraded) return
+    this.#tracked = []
+    const current = responseOn(this.socket)
+    if (current) this.begin(current)
+    // Over HTTP/2 the end of each stream was seen, and without bytes there was no exchange.
+    else if (!this.session && this.socket.bytesRead > 0) {
+      const now = performance.now()
+      const quietSince = now - (quietFor(this.socket) ?? 0)
+      this.#since = Math.min(now, Math.max(this.#since, quietSince))
+    }
+  }
+
+  /** A request's head has arrived. Only once the door is closing. */
   begin(response: ServerResponse): void {
-    this.responses.push(response)
-    this.#tally.requests += 1
+    this.#tracked ??= []
+    this.#tracked.push(response)
     response.on('close', responseClosed)
+    this.#tally.closing?.begun(this, response)
   }
 
   /** A response was handed to the system in full, or its connection is gone. */
   end(response: ServerResponse): void {
-    const { responses } = this
-    const at = responses.indexOf(response)
+    const tracked = this.#tracked ?? []
+    const at = tracked.indexOf(response)
     if (at < 0) return
-    if (responses.length === 1) responses.pop()
-    else responses.splice(at, 1)
-    this.#ended(1)
+    tracked.splice(at, 1)
+    // One that was pipelined behind it before the closing began has its turn now.
+    const next = responseOn(this.socket)
+    if (next && !tracked.includes(next)) {
+      this.#tracked = []
+      this.begin(next)
+      this.#tracked.push(...tracked)
+    }
+    this.#ended()
   }
 
   beginStream(stream: ServerHttp2Stream): void {
     this.streams.add(stream)
-    this.#tally.requests += 1
   }
 
   endStream(stream: ServerHttp2Stream): void {
-    if (this.streams.delete(stream)) this.#ended(1)
+    if (this.streams.delete(stream)) this.#ended()
   }
 
   /** The socket now speaks another protocol; the request that asked for it is over. */
@@ -86,53 +108,58 @@ export class Connection {
     if (this.upgraded) return
     this.upgraded = true
     this.#tally.upgraded += 1
-    this.#tally.changed()
+    this.#tally.closing?.changed()
   }
 
   /** The socket is closed: Node reports no end for responses that were still queued behind another. */
   closed(): void {
-    const cut = this.responses.length + this.streams.size
-    this.responses.length = 0
+    this.#tracked = []
     this.streams.clear()
     if (this.upgraded) this.#tally.upgraded -= 1
-    this.#ended(cut)
+    this.#ended()
+  }
+
+  /** HTTP/1 responses not yet sent in full, as far as they are known. */
+  get responses(): readonly ServerResponse[] {
+    if (this.#tracked) return this.#tracked
+    const current = this.upgraded ? undefined : responseOn(this.socket)
+    return current ? [current] : []
+  }
+
+  /** Requests begun and not yet answered in full. */
+  get requests(): number {
+    return this.responses.length + this.streams.size
+  }
+
+  /** How long it has been without work, in milliseconds. Only once the door is closing. */
+  get age(): number {
+    return performance.now() - this.#since
   }
 
   get phase(): ConnectionPhase {
     if (this.upgraded) return 'upgraded'
-    if (this.responses.length > 0 || this.streams.size > 0) return 'busy'
-    if (this.closePromised) return 'receiving'
-    return this.receiving ? 'receiving' : 'idle'
-  }
-
-  /** Whether part of a message has been read, be it a head, or a body whose response is already out. */
-  get receiving(): boolean {
-    if (this.session) return false
-    // The parser's clock also runs on a connection that has not sent anything yet.
-    if (this.socket.bytesRead === 0) return false
-    return this.#messageBegun
+    if (this.requests > 0) return 'busy'
+    return this.closePromised || this.#receiving ? 'receiving' : 'idle'
   }
 
   /** Whether this response is the last for which anything has been received. */
   isLast(response: ServerResponse): boolean {
-    if (this.responses.at(-1) !== response) return false
-    const nextBegun = response.req.complete && this.#messageBegun
-    return !nextBegun
+    if (this.#tracked?.at(-1) !== response || isFollowed(response.req)) return false
+    return !(response.req.complete && messageBegun(this.socket))
   }
 
-  get #messageBegun(): boolean {
-    const duration = (this.socket as ParsingSocket).parser?.duration?.()
-    return duration !== undefined && duration > 0
+  /** Whether part of a message has been read, be it a head, or a body whose response is already out. */
+  get #receiving(): boolean {
+    // The parser also counts a connection as begun that has not sent anything yet.
+    return !this.session && this.socket.bytesRead > 0 && messageBegun(this.socket)
   }
 
-  #ended(count: number): void {
-    this.since = performance.now()
-    this.#tally.requests -= count
-    this.#tally.changed()
+  #ended(): void {
+    this.#since = performance.now()
+    this.#tally.closing?.changed()
   }
 }
 
-/** One function for every response: a closure each would cost more than the rest of the bookkeeping. */
 function responseClosed(this: ServerResponse): void {
   Connection.of(this.req.socket)?.end(this)
 }

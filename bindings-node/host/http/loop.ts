@@ -67,3 +67,16 @@ export function afterEmptyPoll(count: () => number, action: () => void): Promise
 function shortTurn(waited: number): number {
   return SHORT_TURNS.find(({ until }) => waited < until)?.turn ?? Number.POSITIVE_INFINITY
 }
+
+/** Calls `action` at most once for each turn of the loop, however often the result is called. */
+export function oncePerTurn(action: () => void): () => void {
+  let due = false
+  return () => {
+    if (due) return
+    due = true
+    setImmediate(() => {
+      due = false
+      action()
+    })
+  }
+}

@@ -38,6 +38,7 @@ struct World {
     restores: bool,
     wake: Option<Millis>,
     log: Vec<(Millis, Effect)>,
+    states: Vec<(Millis, Drain)>,
 
     ready: bool,
     lame: bool,
@@ -82,6 +83,7 @@ impl World {
             restores: false,
             wake: None,
             log: Vec::new(),
+            states: Vec::new(),
             ready: false,
             lame: false,
             public_door: false,
@@ -164,6 +166,7 @@ impl World {
     fn carry_out(&mut self, step: StepOf) {
         assert!(step.deadline.is_none_or(|deadline| deadline.at > self.now), "a deadline that is not ahead");
         assert!(step.deadline.is_some() || self.drain.is_resting(), "nothing leads on from {:?}", self.drain);
+        self.states.push((self.now, self.drain.clone()));
         let lateness = if self.manners == Manners::Bad && self.upto(3) == 0 { self.upto(60) } else { 0 };
         self.wake = step.deadline.map(|deadline| deadline.at + lateness);
         for effect in step.effects {
@@ -488,6 +491,20 @@ fn a_drain_that_is_restored_before_every_step_does_the_same() {
     for seed in 0..60 {
         for manners in [Manners::Good, Manners::Bad] {
             assert_eq!(stop(seed, manners, false).log, stop(seed, manners, true).log, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_drain_that_is_restored_on_another_clock_has_all_its_times_moved() {
+    const LATER: Millis = 1_000_000;
+    for seed in 0..40 {
+        let world = stop(seed, Manners::Good, false);
+        for (now, mut original) in world.states {
+            let mut restored = Drain::restore(&original.snapshot(now).unwrap(), now + LATER, 0).unwrap();
+            let mut log = run_alone(&mut original);
+            log.iter_mut().for_each(|(at, _)| *at += LATER);
+            assert_eq!(run_alone(&mut restored), log, "seed {seed} at {now}");
         }
     }
 }
