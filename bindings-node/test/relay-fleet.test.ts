@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { RedisDirectory } from '../host/redis.js'
 import { ioredisOf } from './support/directories.js'
+import { ProcessRelay } from './support/process-relay.js'
 import { RedisServer } from './support/redis.js'
 import { ask, type HostOptions, TestHost, TestRelay, until } from './support/relay.js'
 
@@ -19,6 +20,11 @@ after(async () => {
   await redis[Symbol.asyncDispose]()
 })
 
+/** What clients can ask. */
+interface Asked {
+  url(path: string): string
+}
+
 /** Clients that ask random hosts through random relays, and remember everything that was not a 200. */
 class Load {
   sent = 0
@@ -27,7 +33,7 @@ class Load {
   readonly #workers: Promise<void>[]
   #stopped = false
 
-  constructor(relays: () => TestRelay[], hosts: string[], workers: number) {
+  constructor(relays: () => Asked[], hosts: string[], workers: number) {
     this.#workers = Array.from({ length: workers }, (_, n) => this.#work(relays, hosts, n))
   }
 
@@ -36,7 +42,7 @@ class Load {
     await Promise.all(this.#workers)
   }
 
-  async #work(relays: () => TestRelay[], hosts: string[], worker: number): Promise<void> {
+  async #work(relays: () => Asked[], hosts: string[], worker: number): Promise<void> {
     while (!this.#stopped) {
       const serving = relays()
       const relay = serving[Math.floor(Math.random() * serving.length)]
@@ -234,5 +240,96 @@ describe('a Redis that goes away', () => {
     for (const host of [...moving, ...staying]) host[Symbol.dispose]()
     for (const relay of [a, b]) await relay[Symbol.asyncDispose]()
     connection.disconnect()
+  })
+
+  it('during a whole deploy makes requests wait, and none fail', async () => {
+    await using own = await RedisServer.start()
+    const connection = ioredisOf(own)
+    const directory = new RedisDirectory(connection, {
+      prefix: '{deploy-away}',
+      ttl: 20_000,
+      commandTimeout: 300,
+    })
+    const peer = { renewEvery: 300, retryEvery: 100, registerLimit: 500 }
+    const [a, b] = await Promise.all(
+      ['a', 'b'].map((machine) => TestRelay.start({ directory, machine, peer })),
+    )
+    assert.ok(a && b)
+    const hosts = hostsOf(20, (n) => ({ drain: n % 2 ? 'plain' : 'finish', relays: () => [b] }))
+    await connectAll(hosts, [a])
+    const load = new Load(
+      () => [b],
+      hosts.map((host) => host.name),
+      6,
+    )
+    await until(() => load.sent > 50)
+    own.freeze()
+    const outage = delay(5_000).then(() => own.thaw())
+    const outcome = await a.drain()
+    await outage
+    await until(() => hosts.every((host) => b.tunnels.has(host.name)))
+    await load.stop()
+    assert.deepEqual(load.lost, [])
+    assert.equal(outcome.forced, 0)
+    // What could not be cleared is of use to nobody, and gone with its time to live at the latest.
+    const rows = await Promise.all(hosts.map(({ name }) => directory.look(name)))
+    assert.ok(rows.every((row) => row.type === 'owned' && row.owner.machine === 'b'))
+    for (const host of hosts) host[Symbol.dispose]()
+    for (const relay of [a, b]) await relay[Symbol.asyncDispose]()
+    connection.disconnect()
+  })
+})
+
+describe('relays in processes of their own', () => {
+  it('forward to each other, exit clean on SIGTERM, and clear what a killed life left (S1)', async () => {
+    const prefix = '{processes}'
+    const options = { redis: redis.port, prefix }
+    let [a, b] = await Promise.all(['a', 'b'].map((machine) => ProcessRelay.start({ machine, ...options })))
+    assert.ok(a && b)
+    let serving = [a, b]
+    const hosts = hostsOf(40, (n) => ({ drain: n % 2 ? 'plain' : 'finish', relays: () => serving }))
+    await Promise.all(hosts.map((host, n) => host.dial(serving[n % 2] as ProcessRelay)))
+    const rows = async (machine: string) =>
+      (await client.hvals(`${prefix}:rows`)).filter((row) => row.includes(` ${machine} `)).length
+    await until(async () => (await rows('a')) === 20 && (await rows('b')) === 20)
+    const load = new Load(
+      () => serving,
+      hosts.map((host) => host.name),
+      8,
+    )
+    await until(() => load.sent > 100)
+
+    // A deploy of a: SIGTERM, then its next life.
+    serving = [b]
+    const { code, took } = await a.stop('SIGTERM')
+    assert.equal(code, 0)
+    assert.equal(await rows('a'), 0)
+    a = await ProcessRelay.start({ machine: 'a', ...options })
+    serving = [a, b]
+    await until(() => load.sent > 300)
+    await load.stop()
+    assert.deepEqual(load.lost, [])
+    assert.ok(took < 3_000, `${took}`)
+    assert.deepEqual(
+      hosts.filter(({ connects }) => connects > 2).map(({ name }) => name),
+      [],
+    )
+
+    // The death of b: its rows stay until its next life clears them; hosts come back by themselves.
+    await until(async () => (await rows('b')) > 0)
+    serving = [a]
+    await b.stop('SIGKILL')
+    await client.hset(`${prefix}:rows`, 'left', `${Date.now() + 60_000} 1 1 b http%3A%2F%2F127.0.0.1%3A1`)
+    await client.zadd(`${prefix}:machine:b`, 1, 'left')
+    b = await ProcessRelay.start({ machine: 'b', ...options })
+    assert.equal(await rows('b'), 0)
+    const answers = await Promise.all(
+      hosts.map(({ name }) =>
+        ask((b as ProcessRelay).url(`/hosts/${name}/after`), { method: 'POST', body: 'b' }),
+      ),
+    )
+    assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200])
+    for (const host of hosts) host[Symbol.dispose]()
+    for (const relay of [a, b]) await relay.stop('SIGKILL')
   })
 })

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import type { Directory } from '../../host/directory.js'
+import { Lifecycle, type Outcome } from '../../host/lifecycle.js'
 import { TunnelServer, type TunnelServerOptions } from '../../host/tunnel-server.js'
 
 const DEADLINE = 10_000
@@ -146,13 +147,18 @@ export interface HostAnswer {
 
 export interface HostOptions {
   /** `plain` closes when it reads the notice; `finish` moves first, and closes when its work is done. */
-  drain?: 'plain' | 'finish' | 'ignore'
+  drain?: 'plain' | 'finish' | 'ignore' | undefined
   /** Where to go when told; default: whatever `relays` gives. */
-  relays?: () => TestRelay[]
+  relays?: () => Dialed[]
   answer?: (request: HostRequestFrame) => HostAnswer | undefined | Promise<HostAnswer | undefined>
   onFrame?: (frame: Record<string, unknown>, socket: WebSocket) => void
   /** Added to the query of the dial. */
   more?: string
+}
+
+/** Where a host can dial in. */
+export interface Dialed {
+  dialUrl(host: string, more?: string): string
 }
 
 /** One connection of a host. */
@@ -187,7 +193,7 @@ export class TestHost implements Disposable {
     await until(() => relay.tunnels.has(this.name), `${this.name} is routable`)
   }
 
-  async dial(relay: TestRelay): Promise<Connection> {
+  async dial(relay: Dialed): Promise<Connection> {
     const more = this.#options.drain === 'finish' ? '&drain=finish' : ''
     const socket = new WebSocket(relay.dialUrl(this.name, more + (this.#options.more ?? '')))
     const connection = new Connection(socket)
