@@ -334,6 +334,8 @@ export class TunnelClient
   /** The request with the token in its place. */
   #compose(url: URL, token: string | undefined): DialRequest {
     const request: DialRequest = { url, headers: { ...this.#options.headers } }
+    // A relay tells a host that says so without waiting for what it carries: see `TunnelServer`.
+    if (isRelay(this.#options)) url.searchParams.set('drain', 'finish')
     if (token === undefined) return request
     const place = this.#options.tokenIn ?? (isRelay(this.#options) ? 'query' : 'header')
     if (place === 'query') url.searchParams.set('token', token)

@@ -228,7 +228,10 @@ export function socketUrl(url: string | URL): URL {
   return parsed
 }
 
-/** Whether the profile is that of a relay of tidegate, which has customs of its own. */
+/**
+ * Whether the profile is that of a relay of tidegate, which has customs of its own: the token and `drain=finish` (the
+ * host finishes what it carries before it moves) in the query, and `{"type":"drain"}` on a connection that is left.
+ */
 export function isRelay({ profile }: TunnelClientOptions): boolean {
   return (typeof profile === 'string' ? profile : profile?.base) === 'relay'
 }
