@@ -4,11 +4,11 @@ export {
   type Directory,
   DirectoryUnavailable,
   type HeldCommand,
+  MAX_EPOCH,
   MemoryDirectory,
   type MemoryDirectoryOptions,
   type Owned,
   type Owner,
-  type Refusal,
   type Refused,
   type RegisterCommand,
   type Registered,
@@ -67,42 +67,18 @@ export {
   type RunOptions,
   type Step,
 } from './machine.js'
-export {
-  type AddressSource,
-  ReconnectingWebSocket,
-  type ReconnectingWebSocketOptions,
-  SocketCloseEvent,
-} from './reconnecting-web-socket.js'
 export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
-export {
-  type BackoffOptions,
-  type DialRequest,
-  type Notice,
-  type NoticeReader,
-  type Provided,
-  type ProviderContext,
-  type Release,
-  type Sendable,
-  SendRefusedError,
-  type StandardWebSocket,
-  type TunnelBehaviour,
-  TunnelClient,
-  type TunnelClientEvents,
-  type TunnelClientOptions,
-  TunnelConnection,
-  type TunnelExplanation,
-  type TunnelMessage,
-  type WebSocketConstructor,
-} from './tunnel-client.js'
 export {
   type Admission,
   type Authorize,
   type HostRequest,
   RequestFailure,
   type RequestFailureCode,
+  type TunnelResponse,
   TunnelServer,
   type TunnelServerEvents,
   type TunnelServerOptions,
+  type WireHeaders,
 } from './tunnel-server.js'
 export {
   type WebSocketLike,

@@ -27,12 +27,11 @@ import { answer, fail, join, readBody, refuse, splice } from './relay/clients.js
 import { RequestFailure } from './relay/failure.js'
 import { Forwarder, isIdempotent } from './relay/forward.js'
 import { type Route, Router } from './relay/router.js'
-import { Tunnel, type TunnelRequest, type TunnelResponse } from './relay/tunnel.js'
-import { endToEnd, FORWARDED } from './relay/wire.js'
+import { Tunnel } from './relay/tunnel.js'
+import { endToEnd, FORWARDED, type TunnelRequest, type TunnelResponse } from './relay/wire.js'
 
 export { RequestFailure, type RequestFailureCode } from './relay/failure.js'
-export type { TunnelResponse } from './relay/tunnel.js'
-export type { WireHeaders } from './relay/wire.js'
+export type { TunnelResponse, WireHeaders } from './relay/wire.js'
 
 /** A login that is good. */
 export interface Admission {

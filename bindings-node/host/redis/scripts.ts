@@ -8,7 +8,7 @@
  * | key | holds |
  * | --- | --- |
  * | `{prefix}:rows` | hash: host → `ends epoch incarnation machine address` of its owner |
- * | `{prefix}:ends` | sorted set: host by the time at which its row expires |
+ * | `{prefix}:ends` | sorted set: host by the time at which its row expires, or would have |
  * | `{prefix}:epochs` | hash: host → the last epoch that was granted or barred; outlives the row |
  * | `{prefix}:known` | sorted set: host by the time at which it was last given, or lost, an owner |
  * | `{prefix}:machine:NAME` | sorted set: hosts of one machine by the incarnation that registered them |
@@ -42,9 +42,8 @@ local address, ttl, remember = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 -- Takes a few rows that have expired out of the way, so that none outlives its time for long.
 local expired = redis.call('ZRANGEBYSCORE', ends, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, 64)
 for n = 1, #expired, 2 do
-  redis.call('HDEL', rows, expired[n])
   redis.call('ZREM', ends, expired[n])
-  redis.call('ZADD', known, expired[n + 1], expired[n])
+  if redis.call('HDEL', rows, expired[n]) == 1 then redis.call('ZADD', known, expired[n + 1], expired[n]) end
 end
 -- The same for hosts that have been without an owner for so long that no message about them can be under way.
 local forgotten = redis.call('ZRANGEBYSCORE', known, '-inf', text(now - remember), 'LIMIT', 0, 16)
@@ -153,8 +152,9 @@ for first = 1, #hosts, 2 * size do
   end
   local gone, seen = {}, {}
   for n, value in ipairs(redis.call('HMGET', rows, unpack(names))) do
-    local row = parse(value)
-    if row and row.machine == machine and tonumber(row.incarnation) == lives[n] then
+    local e, i, m
+    if value then e, i, m = string.match(value, '^(%d+) %d+ (%d+) (%S+)') end
+    if m == machine and tonumber(i) == lives[n] and tonumber(e) > now then
       gone[#gone + 1] = names[n]
       seen[#seen + 1] = text(now)
       seen[#seen + 1] = names[n]
@@ -162,7 +162,6 @@ for first = 1, #hosts, 2 * size do
   end
   if #gone > 0 then
     redis.call('HDEL', rows, unpack(gone))
-    redis.call('ZREM', ends, unpack(gone))
     redis.call('ZADD', known, unpack(seen))
     cleared = cleared + #gone
   end
@@ -182,8 +181,10 @@ for _, host in ipairs(ARGV) do
   if row then
     answers[#answers + 1] = { text(math.max(last, row.epoch)), text(row.epoch), row.incarnation, row.machine, row.address }
   else
-    -- A row that expired and is not swept yet lost its owner when it ended.
-    local at = redis.call('ZSCORE', ends, host) or redis.call('ZSCORE', known, host)
+    -- A row that expired and is not swept yet lost its owner when it ended. An end that is still to come was
+    -- left behind by a clear.
+    local at = redis.call('ZSCORE', ends, host)
+    if not at or tonumber(at) > now then at = redis.call('ZSCORE', known, host) end
     if at and last > 0 then
       answers[#answers + 1] = { text(last), text(math.max(0, now - tonumber(at))) }
     else

@@ -7,8 +7,14 @@ import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import type { Duplex } from 'node:stream'
 import { RequestFailure } from './failure.js'
-import type { TunnelRequest, TunnelResponse } from './tunnel.js'
-import { endToEnd, FORWARDED, NOT_HERE, type WireHeaders } from './wire.js'
+import {
+  endToEnd,
+  FORWARDED,
+  NOT_HERE,
+  type TunnelRequest,
+  type TunnelResponse,
+  type WireHeaders,
+} from './wire.js'
 
 /** What came of asking another relay. */
 export type Forwarded<T> =

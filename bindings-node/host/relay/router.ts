@@ -8,7 +8,7 @@
  */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Directory, DirectoryUnavailable, type Owned, type Owner } from '../directory.js'
+import type { Directory, Owned, Owner } from '../directory.js'
 import { RequestFailure } from './failure.js'
 import type { Forwarded } from './forward.js'
 import { type Tunnel, TunnelLost } from './tunnel.js'
@@ -151,7 +151,8 @@ export class Router {
         if (!found) throw noTunnel()
         return found
       } catch (error) {
-        if (!(error instanceof DirectoryUnavailable)) throw error
+        // Whatever else a directory fails with: it cannot be asked now.
+        if (error instanceof RequestFailure || signal.aborted) throw error
         if (left() === 0) {
           throw new RequestFailure('directory-unavailable', 'the directory cannot be reached', {
             cause: error,

@@ -19,23 +19,14 @@ import type { RawData, WebSocket } from 'ws'
 import type { PeerConfig, PeerDeparture, PeerEffect } from '../generated.js'
 import { Machine, monotonic } from '../machine.js'
 import { RequestFailure } from './failure.js'
-import { content, type HostFrame, readHostFrame, sendableCode, type WireHeaders } from './wire.js'
-
-/** A request as it goes to a host. */
-export interface TunnelRequest {
-  method: string
-  /** With the query. */
-  path: string
-  headers: WireHeaders
-  body: Buffer
-}
-
-/** A host's answer. */
-export interface TunnelResponse {
-  status: number
-  headers: WireHeaders
-  body: Buffer
-}
+import {
+  content,
+  type HostFrame,
+  readHostFrame,
+  sendableCode,
+  type TunnelRequest,
+  type TunnelResponse,
+} from './wire.js'
 
 /** What a tunnel needs to know of its relay. */
 export interface TunnelContext {

@@ -31,6 +31,22 @@ export const NOT_HERE = 'x-tidegate-not-here'
 /** Headers as a host sends and gets them. Several values only where they cannot be joined (`set-cookie`). */
 export type WireHeaders = Record<string, string | string[]>
 
+/** A request as it goes to a host. */
+export interface TunnelRequest {
+  method: string
+  /** With the query. */
+  path: string
+  headers: WireHeaders
+  body: Buffer
+}
+
+/** A host's answer. */
+export interface TunnelResponse {
+  status: number
+  headers: WireHeaders
+  body: Buffer
+}
+
 /** Text, or bytes in base64. */
 export interface Content {
   text: string
