@@ -17,6 +17,7 @@ import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node
 import type {
   Http2SecureServer,
   Http2Server,
+  Http2Session,
   IncomingHttpHeaders,
   ServerHttp2Session,
   ServerHttp2Stream,
@@ -82,6 +83,9 @@ export class HttpDoor {
 
   readonly #server: AnyHttpServer
   readonly #connections = new Set<Connection>()
+  readonly #sessions = new WeakMap<Http2Session, Connection>()
+  /** The connection that came last: whose events are being handled, if any are. */
+  #arriving: Connection | undefined
   readonly #handshakes = new Map<Socket, number>()
   readonly #tally: Tally
   readonly #onChange: () => void
@@ -294,11 +298,11 @@ export class HttpDoor {
     server.prependListener('connection', (socket: Socket) => {
       this.#accepted += 1
       if (overTls) this.#shake(socket)
-      else this.#connectionOf(socket)
+      else this.#arriving = this.#connectionOf(socket)
     })
     server.prependListener('secureConnection', (socket: TLSSocket) => {
       this.#shaken(socket)
-      this.#connectionOf(socket)
+      this.#arriving = this.#connectionOf(socket)
     })
     server.prependListener('session', (session: ServerHttp2Session) => this.#sessionBegun(session))
     server.prependListener('stream', (stream: ServerHttp2Stream, _headers: IncomingHttpHeaders) =>
@@ -330,15 +334,17 @@ export class HttpDoor {
     if (accepted) this.#handshakes.delete(accepted)
   }
 
+  /** A session begins within the event that brings its connection; it shows its socket to no one. */
   #sessionBegun(session: ServerHttp2Session): void {
-    // The session hands out a stand-in for its socket, through which the mark on it can still be read.
-    const connection = Connection.of(session.socket)
-    if (connection) connection.session = session
+    const connection = this.#arriving
+    if (!connection) return
+    connection.session = session
+    this.#sessions.set(session, connection)
   }
 
   #streamBegun(stream: ServerHttp2Stream): void {
     const { session } = stream
-    const connection = session && Connection.of(session.socket)
+    const connection = session && this.#sessions.get(session)
     if (!connection) return
     connection.beginStream(stream)
     stream.once('close', () => connection.endStream(stream))

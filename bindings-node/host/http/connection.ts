@@ -21,9 +21,8 @@ export interface Tally {
 /** Where a connection stands; the door decides by it what may be closed. */
 export type ConnectionPhase = 'busy' | 'receiving' | 'idle' | 'upgraded'
 
-const CONNECTION = Symbol('tidegate.connection')
-
-type TrackedSocket = Socket & { [CONNECTION]?: Connection }
+/** Beside the sockets and not on them: a property more would make Node's own code for them slower. */
+const connections = new WeakMap<Socket, Connection>()
 
 /**
  * One accepted connection and the exchanges on it.
@@ -48,13 +47,13 @@ export class Connection {
   constructor(socket: Socket, tally: Tally) {
     this.socket = socket
     this.#tally = tally
-    ;(socket as TrackedSocket)[CONNECTION] = this
+    connections.set(socket, this)
     if (tally.closing) this.#tracked = []
   }
 
   /** The connection that a socket was adopted as, if it was. */
   static of(socket: Socket): Connection | undefined {
-    return (socket as TrackedSocket)[CONNECTION]
+    return connections.get(socket)
   }
 
   /** The door is closing: follow what is in flight, and find out for how long nothing has been. */
