@@ -101,7 +101,7 @@ test('the token goes where the profile or the option says, and never into what i
     assert.doesNotMatch(JSON.stringify(tunnel.explain()), /very-secret/)
   }
   assert.deepEqual(seen, [
-    `/tunnel?hostId=7&token=${secret} undefined undefined`,
+    `/tunnel?hostId=7&drain=finish&token=${secret} undefined undefined`,
     `/tunnel?hostId=7 Bearer ${secret} undefined`,
     `/tunnel?hostId=7 undefined ${secret}`,
   ])
