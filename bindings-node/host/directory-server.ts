@@ -8,6 +8,7 @@
  * live relays bring theirs back with their next renew.
  */
 
+import { setMaxListeners } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import {
   checkCarried,
@@ -131,6 +132,7 @@ export class DirectoryServer implements AsyncDisposable {
 
   #serve(socket: Socket): void {
     const gone = new AbortController()
+    setMaxListeners(0, gone.signal) // one for each row that is waited for
     this.#sockets.add(socket)
     socket.setNoDelay(true)
     socket.on('error', () => socket.destroy())
