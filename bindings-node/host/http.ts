@@ -1,8 +1,8 @@
 /**
  * The HTTP door of a gateway: what a server has open, and how to close it without breaking anyone.
  *
- * A {@link HttpDoor} watches one server. While it is open it only keeps count; it changes nothing that goes
- * over the wire. Then it is closed in steps, never backwards:
+ * A {@link HttpDoor} watches one server. While it is open it remembers the connections and does nothing for
+ * a request; it changes nothing that goes over the wire. Then it is closed in steps, never backwards:
  *
  * 1. {@link HttpDoor.lameDuck}: still accepting, but each answer asks its client to go elsewhere.
  * 2. {@link HttpDoor.closeDoor}: no new connections; those already queued are taken in first.
@@ -13,10 +13,12 @@
  * another worker.
  */
 
+import { AsyncResource } from 'node:async_hooks'
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import type {
   Http2SecureServer,
   Http2Server,
+  Http2Session,
   IncomingHttpHeaders,
   ServerHttp2Session,
   ServerHttp2Stream,
@@ -24,10 +26,10 @@ import type {
 import type { Server as HttpsServer } from 'node:https'
 import { Server as NetServer, type Socket } from 'node:net'
 import { type TLSSocket, Server as TlsServer } from 'node:tls'
-import { CoarseClock } from './http/coarse-clock.js'
 import { Connection, type Tally } from './http/connection.js'
 import { hookWhenUsed } from './http/hook.js'
 import { afterEmptyPoll, afterPoll, oncePerTurn } from './http/loop.js'
+import { acceptedSocket, assertResponsesVisible } from './http/node-internals.js'
 import { promiseClose } from './http/promise-close.js'
 import { isStream } from './http/streams.js'
 
@@ -72,6 +74,9 @@ export interface Aborted {
 
 const DEFAULT_MIN_IDLE_AGE = 500
 
+/** How long requests may be kept back while the door is closing, in milliseconds. */
+const WITHHOLD_LIMIT = 100
+
 /** Servers that have a door: a second one would see the connections of the first as its own. */
 const guarded = new WeakSet<AnyHttpServer>()
 
@@ -82,16 +87,20 @@ export class HttpDoor {
 
   readonly #server: AnyHttpServer
   readonly #connections = new Set<Connection>()
+  readonly #sessions = new WeakMap<Http2Session, Connection>()
+  /** The connection that came last: whose events are being handled, if any are. */
+  #arriving: Connection | undefined
   readonly #handshakes = new Map<Socket, number>()
   readonly #tally: Tally
   readonly #onChange: () => void
   #accepted = 0
   #stage: HttpDoorStage = 'open'
   #closing: Promise<void> | undefined
+  #withheld: (() => void)[] | undefined
 
   /**
-   * Starts tracking. Connections accepted earlier are found at their next request, so create the door
-   * before the server listens. A server may have one door only.
+   * Starts tracking. Connections accepted earlier are found only when they send a request to a closing door,
+   * so create the door before the server listens. A server may have one door only.
    *
    * @throws RangeError when `minIdleAge` is not a finite number of milliseconds, zero or more.
    * @throws Error when the server has a door already.
@@ -101,11 +110,12 @@ export class HttpDoor {
     if (!Number.isFinite(minIdleAge) || minIdleAge < 0) {
       throw new RangeError(`minIdleAge must be milliseconds, zero or more, not ${minIdleAge}`)
     }
+    assertResponsesVisible()
     if (guarded.has(server)) throw new Error('this server has a door already')
     guarded.add(server)
     this.minIdleAge = minIdleAge
     this.#server = server
-    this.#tally = { requests: 0, upgraded: 0, unserved: 0, clock: new CoarseClock() }
+    this.#tally = { upgraded: 0, unserved: 0 }
     this.#onChange = onChange
     this.#watch()
   }
@@ -125,9 +135,15 @@ export class HttpDoor {
     return this.#connections.size + this.#handshakes.size
   }
 
-  /** Requests in flight: their headers have arrived, and their response has not been sent in full. */
+  /**
+   * Requests in flight: their headers have arrived, and their response has not been sent in full. Of requests
+   * that were pipelined while the door was open only the one being answered is counted. Looks at every
+   * connection.
+   */
   get requests(): number {
-    return this.#tally.requests
+    let count = 0
+    for (const connection of this.#connections) count += connection.requests
+    return count
   }
 
   /** Connections that were upgraded (WebSocket) or tunnelled (CONNECT). They are not closed here. */
@@ -187,32 +203,34 @@ export class HttpDoor {
   lameDuck(): void {
     if (this.#stage !== 'open') return
     this.#stage = 'lame-duck'
-    this.#tally.changed = oncePerTurn(this.#onChange)
-    for (const connection of this.#connections) {
-      for (const response of connection.responses) promiseClose(connection, response)
-    }
+    this.#tally.closing = { changed: oncePerTurn(this.#onChange), begun: promiseClose }
+    for (const connection of this.#connections) connection.track()
     this.#interceptRequests()
   }
 
   /**
    * Stops listening; resolves once it has. Connections in the listen backlog are accepted first: it closes
-   * straight after a poll that found the backlog empty. Connections stay open and go on being served,
+   * straight after a poll that found the backlog empty, and keeps new requests back meanwhile, for at most
+   * 100 ms (as a rule, less than 1). Connections stay open and go on being served,
    * HTTP/2 sessions are told to finish (GOAWAY). Enters {@link lameDuck} if that was skipped. Idempotent.
    */
   closeDoor(): Promise<void> {
     this.lameDuck()
+    if (this.#closing) return this.#closing
     // `http.Server.close` would also cut connections that are idle at this very moment, whatever their age:
     // the requests on their way to us would be lost. The close on a server of no use is for the compiler,
     // which takes longer over its first than the kernel over both.
     NetServer.prototype.close.call(new NetServer())
-    this.#closing ??= afterEmptyPoll(
+    this.#withhold()
+    this.#closing = afterEmptyPoll(
       () => this.#accepted,
       () => {
         // First of all: each microsecond since the poll can bring a connection that this resets.
         if (this.#server.listening) NetServer.prototype.close.call(this.#server)
         this.#stage = 'closed'
+        this.#release()
         for (const { session } of this.#connections) session?.close()
-        this.#tally.changed?.()
+        this.#tally.closing?.changed()
       },
     )
     return this.#closing
@@ -221,7 +239,7 @@ export class HttpDoor {
   /**
    * Closes connections that have been without work for at least `minIdleAge` milliseconds, counted from
    * the end of their last response or from their accept. It does so straight after a poll, so that no
-   * request which has been received is overlooked.
+   * request which has been received is overlooked. Enters {@link lameDuck} if that was skipped.
    *
    * @throws RangeError when `minIdleAge` is not a finite number of milliseconds, zero or more.
    */
@@ -229,12 +247,13 @@ export class HttpDoor {
     if (!Number.isFinite(minIdleAge) || minIdleAge < 0) {
       throw new RangeError(`minIdleAge must be milliseconds, zero or more, not ${minIdleAge}`)
     }
+    this.lameDuck()
     return afterPoll(() => this.#closeIdleNow(minIdleAge))
   }
 
   /** Destroys what is left, upgraded connections excepted, and says what that cut off. */
   abort(): Aborted {
-    const aborted = { requests: this.#tally.requests, connections: 0 }
+    const aborted = { requests: this.requests, connections: 0 }
     for (const connection of this.#connections) {
       if (connection.upgraded) continue
       aborted.connections += 1
@@ -283,28 +302,17 @@ export class HttpDoor {
   /** Listens to the server, ahead of everyone: a handler may answer before it returns. */
   #watch(): void {
     const server = this.#server
-    const begun = (request: IncomingMessage, response: ServerResponse) => {
-      // HTTP/2 also has this event, for the same streams; and once we intercept, it has begun before.
-      if (request.httpVersionMajor >= 2 || this.#stage !== 'open') return
-      this.#connectionOf(request.socket).begin(response)
-    }
     const upgraded = (_request: unknown, socket: Socket) => this.#connectionOf(socket).upgrade()
-    hookWhenUsed(server, {
-      request: begun,
-      checkContinue: begun,
-      checkExpectation: begun,
-      upgrade: upgraded,
-      connect: upgraded,
-    })
+    hookWhenUsed(server, { upgrade: upgraded, connect: upgraded })
     const overTls = server instanceof TlsServer
     server.prependListener('connection', (socket: Socket) => {
       this.#accepted += 1
       if (overTls) this.#shake(socket)
-      else this.#connectionOf(socket)
+      else this.#arriving = this.#connectionOf(socket)
     })
     server.prependListener('secureConnection', (socket: TLSSocket) => {
       this.#shaken(socket)
-      this.#connectionOf(socket)
+      this.#arriving = this.#connectionOf(socket)
     })
     server.prependListener('session', (session: ServerHttp2Session) => this.#sessionBegun(session))
     server.prependListener('stream', (stream: ServerHttp2Stream, _headers: IncomingHttpHeaders) =>
@@ -327,25 +335,26 @@ export class HttpDoor {
   #shake(socket: Socket): void {
     this.#handshakes.set(socket, performance.now())
     socket.once('close', () => {
-      if (this.#handshakes.delete(socket)) this.#tally.changed?.()
+      if (this.#handshakes.delete(socket)) this.#tally.closing?.changed()
     })
   }
 
   #shaken(socket: TLSSocket): void {
-    // Node has no public link from a secured socket to the one that was accepted.
-    const accepted = (socket as TLSSocket & { _parent?: Socket })._parent
+    const accepted = acceptedSocket(socket)
     if (accepted) this.#handshakes.delete(accepted)
   }
 
+  /** A session begins within the event that brings its connection; it shows its socket to no one. */
   #sessionBegun(session: ServerHttp2Session): void {
-    // The session hands out a stand-in for its socket, through which the mark on it can still be read.
-    const connection = Connection.of(session.socket)
-    if (connection) connection.session = session
+    const connection = this.#arriving
+    if (!connection) return
+    connection.session = session
+    this.#sessions.set(session, connection)
   }
 
   #streamBegun(stream: ServerHttp2Stream): void {
     const { session } = stream
-    const connection = session && Connection.of(session.socket)
+    const connection = session && this.#sessions.get(session)
     if (!connection) return
     connection.beginStream(stream)
     stream.once('close', () => connection.endStream(stream))
@@ -367,12 +376,13 @@ export class HttpDoor {
         return
       }
       connection.begin(response)
-      promiseClose(connection, response)
       // One immediate for each: they run in order, each in the async context of its own request, and what
       // one of them throws does not keep the others from running.
-      setImmediate(() => {
+      const pass = () => {
         if (!request.socket.destroyed) emit.call(server, event, request, response)
-      })
+      }
+      if (this.#withheld) this.#withheld.push(AsyncResource.bind(pass))
+      else setImmediate(pass)
     }
     server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
       const [request, response] = args as [IncomingMessage, ServerResponse]
@@ -381,6 +391,21 @@ export class HttpDoor {
       hold(event, request, response)
       return true
     }
+  }
+
+  /**
+   * Keeps requests back while the listen queue is being emptied. Clients whose connection was closed come
+   * back with a new one, as fast as they are answered: the queue would never be empty.
+   */
+  #withhold(): void {
+    this.#withheld = []
+    setTimeout(() => this.#release(), WITHHOLD_LIMIT).unref()
+  }
+
+  #release(): void {
+    const withheld = this.#withheld ?? []
+    this.#withheld = undefined
+    for (const pass of withheld) setImmediate(pass)
   }
 }
 

@@ -1,36 +1,34 @@
 import type { ServerResponse } from 'node:http'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { CoarseClock } from './coarse-clock.js'
+import { isFollowed, messageBegun, quietFor, responseOn } from './node-internals.js'
 
-/** What all connections of one door add up to, and whom to tell when it changes. */
+/** What the connections of one door share. */
 export interface Tally {
-  /** Requests begun and not yet answered in full. */
-  requests: number
   /** Connections handed to an `upgrade` or `connect` listener and still open. */
   upgraded: number
   /** Pipelined requests that came behind a promised close: never shown to the application. */
   unserved: number
-  /** Called after each change, once the door is closing. */
-  changed?: () => void
-  readonly clock: CoarseClock
+  /** Present once the door is closing. */
+  closing?: {
+    /** A count has changed. */
+    changed(): void
+    /** A response is tracked from now on. */
+    begun(connection: Connection, response: ServerResponse): void
+  }
 }
 
 /** Where a connection stands; the door decides by it what may be closed. */
 export type ConnectionPhase = 'busy' | 'receiving' | 'idle' | 'upgraded'
 
-const CONNECTION = Symbol('tidegate.connection')
-
-type TrackedSocket = Socket & { [CONNECTION]?: Connection }
-
-/** The part of Node's parser that tells a message in progress from the gap between two. */
-type ParsingSocket = Socket & { parser?: { duration?(): number } | null }
+/** Beside the sockets and not on them: a property more would make Node's own code for them slower. */
+const connections = new WeakMap<Socket, Connection>()
 
 /**
  * One accepted connection and the exchanges on it.
  *
- * This is the serving path: {@link begin} and {@link end} run once per request, so they do no more than
- * remember the response and mark the time. Everything else is found out by looking, once the door is closing.
+ * While the door is open nothing is done for a request of HTTP/1: Node is asked what is in flight when
+ * somebody wants to know. From {@link track} on every response is followed.
  */
 export class Connection {
   readonly socket: Socket
@@ -41,58 +39,67 @@ export class Connection {
   /** A response has said `Connection: close`: nothing behind it may be processed (RFC 9112, 9.6). */
   closePromised = false
   readonly #tally: Tally
-  /** The HTTP/1 response that is being sent. Apart from those behind it, to spare a list for each request. */
-  #current: ServerResponse | undefined
-  /** Those of pipelined requests, waiting for the current one. */
-  readonly #queued: ServerResponse[] = []
-  /** When it was accepted or last finished an exchange. */
-  #since: number
+  /** The responses that are followed, in the order of their requests. */
+  #tracked: ServerResponse[] | undefined
+  /** When it was accepted or last finished an exchange, in milliseconds of `performance.now()`. */
+  #since = performance.now()
 
   constructor(socket: Socket, tally: Tally) {
     this.socket = socket
     this.#tally = tally
-    this.#since = tally.clock.stamp
-    ;(socket as TrackedSocket)[CONNECTION] = this
+    connections.set(socket, this)
+    if (tally.closing) this.#tracked = []
   }
 
   /** The connection that a socket was adopted as, if it was. */
   static of(socket: Socket): Connection | undefined {
-    return (socket as TrackedSocket)[CONNECTION]
+    return connections.get(socket)
   }
 
-  /** A request's headers have arrived. */
+  /** The door is closing: follow what is in flight, and find out for how long nothing has been. */
+  track(): void {
+    if (this.#tracked || this.upgraded) return
+    this.#tracked = []
+    const current = responseOn(this.socket)
+    if (current) this.begin(current)
+    // Over HTTP/2 the end of each stream was seen, and without bytes there was no exchange.
+    else if (!this.session && this.socket.bytesRead > 0) {
+      const now = performance.now()
+      const quietSince = now - (quietFor(this.socket) ?? 0)
+      this.#since = Math.min(now, Math.max(this.#since, quietSince))
+    }
+  }
+
+  /** A request's head has arrived. Only once the door is closing. */
   begin(response: ServerResponse): void {
-    if (this.#current === undefined) this.#current = response
-    else this.#queued.push(response)
-    this.#tally.requests += 1
+    this.#tracked ??= []
+    this.#tracked.push(response)
     response.on('close', responseClosed)
+    this.#tally.closing?.begun(this, response)
   }
 
   /** A response was handed to the system in full, or its connection is gone. */
   end(response: ServerResponse): void {
-    if (response === this.#current) {
-      this.#current = this.#queued.length === 0 ? undefined : this.#queued.shift()
-      this.#ended(1)
-      return
-    }
-    const at = this.#queued.indexOf(response)
+    const tracked = this.#tracked ?? []
+    const at = tracked.indexOf(response)
     if (at < 0) return
-    this.#queued.splice(at, 1)
-    this.#ended(1)
-  }
-
-  /** HTTP/1 responses not yet sent in full, in the order of their requests. */
-  get responses(): ServerResponse[] {
-    return this.#current === undefined ? [] : [this.#current, ...this.#queued]
+    tracked.splice(at, 1)
+    // One that was pipelined behind it before the closing began has its turn now.
+    const next = responseOn(this.socket)
+    if (next && !tracked.includes(next)) {
+      this.#tracked = []
+      this.begin(next)
+      this.#tracked.push(...tracked)
+    }
+    this.#ended()
   }
 
   beginStream(stream: ServerHttp2Stream): void {
     this.streams.add(stream)
-    this.#tally.requests += 1
   }
 
   endStream(stream: ServerHttp2Stream): void {
-    if (this.streams.delete(stream)) this.#ended(1)
+    if (this.streams.delete(stream)) this.#ended()
   }
 
   /** The socket now speaks another protocol; the request that asked for it is over. */
@@ -100,59 +107,58 @@ export class Connection {
     if (this.upgraded) return
     this.upgraded = true
     this.#tally.upgraded += 1
-    this.#tally.changed?.()
+    this.#tally.closing?.changed()
   }
 
   /** The socket is closed: Node reports no end for responses that were still queued behind another. */
   closed(): void {
-    const cut = this.responses.length + this.streams.size
-    this.#current = undefined
-    this.#queued.length = 0
+    this.#tracked = []
     this.streams.clear()
     if (this.upgraded) this.#tally.upgraded -= 1
-    this.#ended(cut)
+    this.#ended()
   }
 
-  /** At least how long it has been since it was accepted or last finished an exchange, in milliseconds. */
+  /** HTTP/1 responses not yet sent in full, as far as they are known. */
+  get responses(): readonly ServerResponse[] {
+    if (this.#tracked) return this.#tracked
+    const current = this.upgraded ? undefined : responseOn(this.socket)
+    return current ? [current] : []
+  }
+
+  /** Requests begun and not yet answered in full. */
+  get requests(): number {
+    return this.responses.length + this.streams.size
+  }
+
+  /** How long it has been without work, in milliseconds. Only once the door is closing. */
   get age(): number {
-    return this.#tally.clock.age(this.#since)
+    return performance.now() - this.#since
   }
 
   get phase(): ConnectionPhase {
     if (this.upgraded) return 'upgraded'
-    if (this.#current !== undefined || this.streams.size > 0) return 'busy'
-    if (this.closePromised) return 'receiving'
-    return this.receiving ? 'receiving' : 'idle'
-  }
-
-  /** Whether part of a message has been read, be it a head, or a body whose response is already out. */
-  get receiving(): boolean {
-    if (this.session) return false
-    // The parser's clock also runs on a connection that has not sent anything yet.
-    if (this.socket.bytesRead === 0) return false
-    return this.#messageBegun
+    if (this.requests > 0) return 'busy'
+    return this.closePromised || this.#receiving ? 'receiving' : 'idle'
   }
 
   /** Whether this response is the last for which anything has been received. */
   isLast(response: ServerResponse): boolean {
-    if ((this.#queued.at(-1) ?? this.#current) !== response) return false
-    const nextBegun = response.req.complete && this.#messageBegun
-    return !nextBegun
+    if (this.#tracked?.at(-1) !== response || isFollowed(response.req)) return false
+    return !(response.req.complete && messageBegun(this.socket))
   }
 
-  get #messageBegun(): boolean {
-    const duration = (this.socket as ParsingSocket).parser?.duration?.()
-    return duration !== undefined && duration > 0
+  /** Whether part of a message has been read, be it a head, or a body whose response is already out. */
+  get #receiving(): boolean {
+    // The parser also counts a connection as begun that has not sent anything yet.
+    return !this.session && this.socket.bytesRead > 0 && messageBegun(this.socket)
   }
 
-  #ended(count: number): void {
-    this.#since = this.#tally.clock.stamp
-    this.#tally.requests -= count
-    this.#tally.changed?.()
+  #ended(): void {
+    this.#since = performance.now()
+    this.#tally.closing?.changed()
   }
 }
 
-/** One function for every response: a closure each would cost more than the rest of the bookkeeping. */
 function responseClosed(this: ServerResponse): void {
   Connection.of(this.req.socket)?.end(this)
 }
