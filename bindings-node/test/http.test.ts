@@ -448,6 +448,16 @@ describe('idle connections', () => {
     assert.equal(young.error, undefined)
   })
 
+  test('make a door lame that was open, so that their age is known', async () => {
+    const { door, port } = await open(hello)
+    const raw = await client(port)
+    await delay(60)
+    raw.write(get())
+    await raw.answered()
+    const { closed, remaining } = await door.closeIdle(50)
+    assert.deepEqual([door.stage, closed, remaining], ['lame-duck', 0, 1])
+  })
+
   test('are not those whose request has arrived but was not looked at yet', async () => {
     const { door, port } = await open(hello)
     const clients = await Promise.all(Array.from({ length: 20 }, () => client(port)))
