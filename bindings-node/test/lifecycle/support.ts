@@ -139,3 +139,19 @@ export function densest(times: number[], window: number): number {
   }
   return most
 }
+
+/** Adds up how long the event loop was kept from running, so that a bound holds on a busy machine as well. */
+export function watchStalls(): () => number {
+  const every = 5
+  let last = performance.now()
+  let stalled = 0
+  const timer = setInterval(() => {
+    const now = performance.now()
+    stalled += Math.max(0, now - last - every - 1)
+    last = now
+  }, every)
+  return () => {
+    clearInterval(timer)
+    return stalled
+  }
+}
