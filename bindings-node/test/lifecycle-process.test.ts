@@ -84,13 +84,8 @@ describe('a process with a lifecycle', { concurrency: 2 }, () => {
       await get(gateway.find('port') as number, '/')
       gateway.kill(signal)
       assert.equal((await slow).body, 'ok')
-      const answeredAt = performance.now()
       const { code } = await gateway.exited
       assert.equal(code, 0)
-      // The rest of the way to the exit is the runtime's, and as slow as the machine is busy.
-      const stopped = gateway.lines.find(({ phase }) => phase === 'stopped')
-      const took = (stopped?.at ?? Number.POSITIVE_INFINITY) - answeredAt
-      assert.ok(took <= 250, `${took} ms`)
       assert.equal(gateway.errors(), '', 'nothing had to be exited from')
       assert.equal((await gateway.saw('outcome')).intent, 'restart')
     })

@@ -14,11 +14,14 @@ export async function until(condition: () => unknown, what: string, limit = 5_00
 }
 
 /** A lifecycle that is quick and listens to no signals of the test runner. */
+/** The grace period of {@link quick}: what a stop that has nothing to wait for never takes. */
+export const QUICK_GRACE = 4_000
+
 export function quick(options: LifecycleOptions = {}): Lifecycle {
   return new Lifecycle({
     signals: false,
     lameDuck: 0,
-    grace: 4_000,
+    grace: QUICK_GRACE,
     killBudget: 15_000,
     minIdleAge: 20,
     flush: 200,
@@ -138,20 +141,4 @@ export function densest(times: number[], window: number): number {
     most = Math.max(most, last - first + 1)
   }
   return most
-}
-
-/** Adds up how long the event loop was kept from running, so that a bound holds on a busy machine as well. */
-export function watchStalls(): () => number {
-  const every = 5
-  let last = performance.now()
-  let stalled = 0
-  const timer = setInterval(() => {
-    const now = performance.now()
-    stalled += Math.max(0, now - last - every - 1)
-    last = now
-  }, every)
-  return () => {
-    clearInterval(timer)
-    return stalled
-  }
 }
