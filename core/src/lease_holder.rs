@@ -26,6 +26,18 @@
 //! [`explain`](Rules::explain), and is neither idle nor started anew. The same holds for the confirmation of a
 //! handshake.
 //!
+//! [`Input::answering`] says what each answer of the granter means:
+//!
+//! | question | answer of the granter | input |
+//! | --- | --- | --- |
+//! | any | refused: unconfirmed; an error of any kind; none | cannot know |
+//! | claim | reclaimed | mine |
+//! | claim | refused: fenced | not mine, fenced |
+//! | claim | refused otherwise | not mine |
+//! | confirm, renew | confirmed, renewed | renewed |
+//! | release | accepted | released |
+//! | confirm, renew, release | refused otherwise | refused |
+//!
 //! # When it must have stopped
 //!
 //! A lease is counted from the moment at which its claim, confirmation or renew was *sent*, as the granter cannot
@@ -61,6 +73,7 @@ use alloc::vec::Vec;
 
 use crate::backoff::{Escalation, Policy};
 use crate::contract::{earliest, shift, shift_timer};
+use crate::lease::{self, LeaseRefusal};
 use crate::{
     Answer, Clock, Deadline, Explanation, FaultCode, Faults, Intent, MAX_TIME, Message, Millis, Name,
     OperationId, Operations, Random, Reader, Record, RecordFault, Rejection, RejectionCode, Rules, Writer,
@@ -156,6 +169,39 @@ messages! {
             /// The reason.
             intent: Intent,
         },
+    }
+}
+
+impl Input {
+    /// What the granter's answer to a question means (L6). None where `question` asks nothing of the granter or
+    /// `answer` is no answer to it.
+    #[must_use]
+    pub fn answering(question: &Effect, answer: &lease::Effect) -> Option<Self> {
+        let operation = match *question {
+            Effect::Claim { operation, .. }
+            | Effect::Confirm { operation, .. }
+            | Effect::Renew { operation, .. }
+            | Effect::Release { operation, .. } => operation,
+            _ => return None,
+        };
+        match (question, answer) {
+            (_, lease::Effect::Refused { refusal: LeaseRefusal::Unconfirmed, .. }) => {
+                Some(Self::CannotKnow { operation })
+            }
+            (Effect::Claim { .. }, lease::Effect::Refused { refusal, .. }) => {
+                Some(Self::NotMine { operation, fenced: *refusal == LeaseRefusal::Fenced })
+            }
+            (_, lease::Effect::Refused { .. }) => Some(Self::Refused { operation }),
+            (Effect::Claim { .. }, &lease::Effect::Reclaimed { epoch, term, .. }) => {
+                Some(Self::Mine { operation, epoch, term })
+            }
+            (Effect::Confirm { .. }, &lease::Effect::Confirmed { term, .. })
+            | (Effect::Renew { .. }, &lease::Effect::Renewed { term, .. }) => {
+                Some(Self::Renewed { operation, term })
+            }
+            (Effect::Release { .. }, lease::Effect::Accepted { .. }) => Some(Self::Released { operation }),
+            _ => None,
+        }
     }
 }
 
