@@ -277,7 +277,8 @@ names! {
 }
 
 messages! {
-    /// The granter's answer to a command, always the first of a step; and what follows from a change.
+    /// The granter's answer to a command ([`Effect::is_answer`]), one in the step of each command; and what follows from
+    /// a change of the row, before the answer where time had led it on.
     pub enum Effect as "LeaseEffect" {
         /// Allocated: make the route and the handshake.
         Allocated = "allocated" {
@@ -387,6 +388,14 @@ messages! {
             /// Whose route.
             organization: u64,
         },
+    }
+}
+
+impl Effect {
+    /// Whether it answers a command; the others follow from a change of the row.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        !matches!(self, Self::Entered { .. } | Self::Unroute { .. } | Self::RouteLeft { .. })
     }
 }
 
@@ -1261,5 +1270,139 @@ impl Row {
                 granted && (cause == Handshake || (cause == Unroute && routed))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Machine;
+
+    fn allocate(request: u64) -> Input {
+        Input::Allocate { organization: 7, request }
+    }
+
+    fn active() -> Lease {
+        let mut lease = Lease::new(Config::default(), 1, 0).unwrap();
+        lease.handle(0, &allocate(1)).unwrap();
+        lease.handle(0, &Input::Confirm { epoch: 1, incarnation: 1 }).unwrap();
+        lease
+    }
+
+    #[test]
+    fn l2_the_last_epoch_is_never_granted_twice() {
+        let terms = Config::default();
+        let row = Row { epoch: MAX_EPOCH - 1, ..Row::default() };
+        let (row, answer) = decide(row, &allocate(1), 0, &terms);
+        assert_eq!(answer, Effect::Allocated { epoch: MAX_EPOCH, limit: 30_000 });
+        let (row, _) = decide(row, &Input::Confirm { epoch: MAX_EPOCH, incarnation: 1 }, 0, &terms);
+        let refused = Effect::Refused { refusal: LeaseRefusal::Unavailable, epoch: MAX_EPOCH };
+        let claim = Input::Claim { incarnation: 2, predecessor: None };
+        assert_eq!(decide(row, &claim, 0, &terms), (row, refused.clone()));
+        let row = row.standing(Standing::Free);
+        assert_eq!(decide(row, &allocate(2), 0, &terms), (row, refused));
+    }
+
+    #[test]
+    fn l2_a_row_counts_for_its_organization_until_its_route_is_gone_or_given_up() {
+        let mut lease = active();
+        let mut counted = Vec::from([lease.row().organization()]);
+        let commands = [
+            Input::Stop { epoch: 1, intent: Intent::Restart },
+            Input::Stop { epoch: 1, intent: Intent::Decommission },
+            Input::Unrouted { epoch: 1 },
+            allocate(2),
+            Input::HandshakeFailed { epoch: 2 },
+        ];
+        for command in &commands {
+            lease.handle(1, command).unwrap();
+            counted.push(lease.row().organization());
+        }
+        assert_eq!(counted, [Some(7), Some(7), Some(7), None, Some(7), None]);
+    }
+
+    #[test]
+    fn l3_a_quarantine_grows_to_its_longest_and_is_counted_no_further() {
+        let terms = Config { quarantine: 1, quarantine_max: MAX_TIME, ..Config::default() };
+        let mut row = Row { failures: u32::MAX, ..Row::default() };
+        row = row.quarantined(7, LeaseCause::Handshake, false, 5, &terms);
+        assert_eq!((row.failures, row.deadline().unwrap().at), (u32::MAX, crate::NEVER));
+        let terms = Config { quarantine: 3, quarantine_max: 3, ..Config::default() };
+        row = Row::default().quarantined(7, LeaseCause::Handshake, false, 5, &terms);
+        assert_eq!((row.failures, row.deadline().unwrap().at), (0, 8));
+    }
+
+    #[test]
+    fn l6_a_resource_refuses_anything_below_the_highest_epoch_that_it_has_seen() {
+        let mut fence = Fence::default();
+        let admitted = [1, 3, 2, 3, 4, 3].map(|epoch| fence.admits(epoch, 0));
+        assert_eq!(admitted, [true, true, false, true, true, false]);
+        assert_eq!(fence.highest(), 4);
+        assert!(!Fence::at(9).admits(8, 0));
+    }
+
+    #[test]
+    fn h7_a_resource_honours_the_predecessor_for_a_moment_and_nobody_before_it() {
+        let mut fence = Fence::at(4);
+        fence.hand_over(5, 100);
+        let asked = [(4, 0), (5, 0), (3, 0), (4, 99), (4, 100), (5, 100)];
+        assert_eq!(
+            asked.map(|(epoch, now)| fence.admits(epoch, now)),
+            [true, true, false, true, false, true]
+        );
+        // A handover that is told again, or late, prolongs and reopens nothing.
+        fence.hand_over(5, 1_000);
+        assert!(!fence.admits(4, 200));
+        fence.hand_over(6, 300);
+        assert!(fence.admits(7, 200));
+        assert!(!fence.admits(5, 200) && !fence.admits(6, 200));
+    }
+
+    #[test]
+    fn a_number_that_cannot_cross_exactly_is_out_of_range_from_rust_too() {
+        let mut lease = active();
+        let claim = Input::Claim { incarnation: MAX_TIME + 1, predecessor: None };
+        assert_eq!(lease.handle(1, &claim).unwrap_err().code, RejectionCode::ValueOutOfRange);
+        let late = Input::Claim { incarnation: 2, predecessor: Some(u64::MAX - 1) };
+        assert_eq!(lease.handle(1, &late).unwrap_err().code, RejectionCode::ValueOutOfRange);
+    }
+
+    #[test]
+    fn a_record_of_a_row_that_no_decision_leads_to_is_refused() {
+        let until = 50;
+        let organization = 7;
+        let impossible = [
+            Row { epoch: 0, ..active().row() },
+            Row { request: None, ..active().row() },
+            Row { epoch: MAX_TIME + 1, ..active().row() },
+            Row { incarnation: MAX_TIME + 1, ..active().row() },
+            Row { request: Some(MAX_TIME + 1), ..active().row() },
+            active().row().standing(held(organization, LeaseCause::Unroute, until)),
+            active().row().standing(held(MAX_TIME + 1, LeaseCause::Restart, until)),
+            active().row().standing(Standing::Releasing {
+                organization,
+                until,
+                attempt: 0,
+                unrouting: Unrouting::Running,
+            }),
+            active().row().standing(Standing::Quarantined {
+                organization,
+                until,
+                cause: LeaseCause::Unroute,
+                routed: false,
+            }),
+            active().row().standing(Standing::Quarantined {
+                organization,
+                until,
+                cause: LeaseCause::Idle,
+                routed: true,
+            }),
+        ];
+        for row in impossible {
+            let lease = Lease { row, ..active() };
+            let restored = Lease::restore(&lease.snapshot(1).unwrap(), 0, 0);
+            assert_eq!(restored, Err(RecordFault::Corrupt), "{row:?}");
+        }
+        assert_eq!(Lease::restore(&active().snapshot(0).unwrap(), 0, 0), Ok(active()));
     }
 }

@@ -13,7 +13,7 @@
 //! | `idle` (resting) | definitely no lease | a handshake |
 //! | `confirming` | the handshake came; asked until the granter has confirmed it | a definite answer |
 //! | `holding` | serving, renewing | no renew in time, a refusal, a handover, a stop |
-//! | `resuming` | restored: it may hold the lease, and serves only after a renew | the renew, a refusal, its time |
+//! | `resuming` | restored, or granted for less than a drain takes: it serves only after a renew | the renew, a refusal, its time |
 //! | `yielding` | the lease is lost or handed over: draining | drained, or out of time |
 //! | `releasing` | not serving any more; the granter is being told | the answer, or `release_limit` |
 //! | `over` (resting) | over for this life of the process | nothing |
@@ -336,7 +336,7 @@ names! {
         Confirming = "confirming",
         /// Serving and renewing.
         Holding = "holding",
-        /// Restored: not serving before a renew.
+        /// Restored, or granted for less than a drain takes: not serving before a renew.
         Resuming = "resuming",
         /// Draining.
         Yielding = "yielding",
@@ -456,12 +456,19 @@ impl LeaseHolder {
     fn hold(&mut self, epoch: u64, term: Millis, promised: Millis, effects: &mut Vec<Effect>) {
         let term = term.min(self.config.term);
         let less = self.config.sure(self.config.term).saturating_sub(self.config.sure(term));
+        self.epoch = epoch;
+        self.sure = Some(promised.saturating_sub(less));
         if self.state != State::Holding {
+            let drain = self.stop_at().map_or(0, |stop| stop.saturating_sub(self.config.drain));
+            if drain <= self.now() {
+                // What was granted is not enough to begin with; a renew makes it a whole term.
+                self.state = State::Resuming;
+                self.ask_again(effects);
+                return;
+            }
             effects.push(Effect::Serve { epoch });
         }
         self.enter(State::Holding);
-        self.epoch = epoch;
-        self.sure = Some(promised.saturating_sub(less));
         // L6: at a third of the term, earlier by up to a quarter of that so that gateways do not renew together.
         let third = term.div_euclid(3).max(1);
         let earliest = third.saturating_sub(third.div_euclid(4));
@@ -473,8 +480,11 @@ impl LeaseHolder {
     fn yield_lease(&mut self, loss: LeaseLoss, effects: &mut Vec<Effect>) {
         self.enter(State::Yielding);
         self.loss = loss;
-        let left = self.stop_at().map_or(0, |at| until(self.now(), at));
-        effects.push(Effect::Drain { loss, within: left.min(self.config.drain) });
+        // It was surely held for longer, but who is superseded takes no longer than a drain takes.
+        let now = self.now();
+        let stop = self.stop_at().unwrap_or(now).min(add(now, self.config.drain));
+        self.sure = Some(add(stop, self.config.margin));
+        effects.push(Effect::Drain { loss, within: until(now, stop) });
     }
 
     /// Nothing is served any more: hand back what is still to be handed back.
@@ -904,6 +914,182 @@ impl Record for Ask {
             Ok(Self::Running { operation: Record::read(from)?, until: from.time()?, promised: from.time()? })
         } else {
             from.time().map(Self::Waiting)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Draw, Machine};
+
+    fn holding() -> LeaseHolder {
+        let draws = Random::scripted(&[Draw::Max]);
+        let mut holder = LeaseHolder::drawing(Config::default(), draws, 0).unwrap();
+        holder.handle(0, &Input::Boot { predecessor: None }).unwrap();
+        holder.handle(0, &Input::Mine { operation: 1, epoch: 5, term: 60_000 }).unwrap();
+        assert_eq!(holder.serving(), Some(5));
+        holder
+    }
+
+    fn restored(after: Millis) -> LeaseHolder {
+        LeaseHolder::restore(&holding().snapshot(10).unwrap(), 1_000, after - 10).unwrap()
+    }
+
+    #[test]
+    fn l6_a_restored_holder_serves_only_after_a_renew() {
+        let mut holder = restored(100);
+        assert_eq!((holder.at(), holder.serving()), (State::Resuming, None));
+        let step = holder.tick(1_000).unwrap();
+        let limit = Config::default().ask_limit;
+        assert_eq!(step.effects, [Effect::Renew { operation: 2, epoch: 5, limit }]);
+        holder.handle(1_001, &Input::CannotKnow { operation: 2 }).unwrap();
+        assert_eq!(holder.serving(), None);
+        let step = holder.tick(holder.deadline().unwrap().at).unwrap();
+        assert_eq!(step.effects, [Effect::Renew { operation: 3, epoch: 5, limit }]);
+        let step = holder.handle(3_000, &Input::Renewed { operation: 3, term: 60_000 }).unwrap();
+        assert_eq!(step.effects, [Effect::Serve { epoch: 5 }]);
+        assert_eq!(holder.serving(), Some(5));
+    }
+
+    #[test]
+    fn l6_a_restored_holder_that_is_refused_is_over_as_it_served_nothing() {
+        let refused = |input: &Input| {
+            let mut holder = restored(100);
+            holder.tick(1_000).unwrap();
+            holder.handle(1_001, input).unwrap().effects
+        };
+        let over = [Effect::Over { end: LeaseEnd::Fenced }];
+        assert_eq!(refused(&Input::Refused { operation: 2 }), over);
+        assert_eq!(refused(&Input::Fenced { epoch: 5 }), over);
+        assert_eq!(refused(&Input::HandedOver), [Effect::Over { end: LeaseEnd::HandedOver }]);
+        let stopped = refused(&Input::Stop { intent: Intent::Decommission });
+        assert!(
+            matches!(stopped[..], [Effect::Release { intent: Intent::Decommission, epoch: 5, .. }]),
+            "{stopped:?}"
+        );
+    }
+
+    #[test]
+    fn l6_a_holder_that_is_restored_when_its_lease_is_over_gives_it_back_and_serves_nothing() {
+        // 60 s less the drift, less the margin.
+        let mut holder = restored(58_399);
+        assert!(matches!(holder.tick(1_000).unwrap().effects[..], [Effect::Renew { .. }]));
+        let step = holder.tick(1_001).unwrap();
+        assert!(matches!(step.effects[..], [Effect::Release { intent: Intent::Restart, .. }]), "{step:?}");
+        assert_eq!(restored(1_000_000).tick(1_000).unwrap().effects.len(), 1);
+    }
+
+    #[test]
+    fn l6_the_answer_before_a_restore_is_for_nobody() {
+        let mut holder = holding();
+        holder.tick(20_000).unwrap();
+        let mut restored = LeaseHolder::restore(&holder.snapshot(20_000).unwrap(), 0, 0).unwrap();
+        let step = restored.tick(0).unwrap();
+        assert!(matches!(step.effects[..], [Effect::Renew { operation: 3, .. }]), "{step:?}");
+        restored.handle(1, &Input::Renewed { operation: 2, term: 60_000 }).unwrap();
+        assert_eq!(restored.serving(), None);
+    }
+
+    #[test]
+    fn l6_drift_takes_a_part_of_the_term_that_is_never_rounded_down() {
+        let sure = |drift, term| Config { drift, ..Config::default() }.sure(term);
+        assert_eq!(
+            [sure(0, 1_000), sure(10, 1_000), sure(10, 1_001), sure(1, 1), sure(500, 3)],
+            [1_000, 990, 990, 0, 1]
+        );
+        // What the clock of a holder shows when a granter's that runs faster has counted a term.
+        for drift in [1_u32, 10, 333, 500] {
+            for term in [1_u64, 7, 1_000, 60_000] {
+                let shown = term * 1_000 / (1_000 + u64::from(drift));
+                assert!(sure(drift, term) <= shown, "{drift}, {term}");
+            }
+        }
+    }
+
+    #[test]
+    fn l6_the_fault_of_a_term_shows_the_sum() {
+        let config = Config { drain: 34_000, ..Config::default() };
+        let faults = LeaseHolder::new(config, 1, 0).unwrap_err().to_string();
+        assert!(faults.contains("term is 60000 ms, of which 59400 ms are sure"), "{faults}");
+        assert!(faults.contains("(34000 ms)") && faults.contains("= 60000 ms"), "{faults}");
+        let most = Config { drain: 33_399, ..Config::default() };
+        assert!(LeaseHolder::new(most.clone(), 1, 0).is_ok());
+        assert!(LeaseHolder::new(Config { drain: 33_400, ..most }, 1, 0).is_err());
+    }
+
+    #[test]
+    fn l6_each_answer_of_the_granter_means_one_thing() {
+        use lease::Effect as Answer;
+        let limit = 1;
+        let operation = 9;
+        let claim = Effect::Claim { operation, limit, predecessor: None };
+        let confirm = Effect::Confirm { operation, epoch: 3, limit };
+        let renew = Effect::Renew { operation, epoch: 3, limit };
+        let release = Effect::Release { operation, epoch: 3, intent: Intent::Restart, limit };
+        let questions = [&claim, &confirm, &renew, &release];
+        let refused = |refusal| Answer::Refused { refusal, epoch: 4 };
+        for question in questions {
+            let answer = refused(LeaseRefusal::Unconfirmed);
+            assert_eq!(Input::answering(question, &answer), Some(Input::CannotKnow { operation }));
+        }
+        for refusal in [LeaseRefusal::StaleEpoch, LeaseRefusal::NoLease, LeaseRefusal::Fenced] {
+            let fenced = refusal == LeaseRefusal::Fenced;
+            let [not_mine, others @ ..] =
+                questions.map(|question| Input::answering(question, &refused(refusal)));
+            assert_eq!(not_mine, Some(Input::NotMine { operation, fenced }));
+            assert!(others.into_iter().all(|other| other == Some(Input::Refused { operation })));
+        }
+        let (epoch, term) = (4, 60_000);
+        let answers = [
+            Answer::Reclaimed { epoch, organization: 7, term },
+            Answer::Confirmed { epoch, term },
+            Answer::Renewed { epoch, term },
+            Answer::Accepted { state: lease::LeaseState::Held, epoch },
+        ];
+        let meanings = [
+            Input::Mine { operation, epoch, term },
+            Input::Renewed { operation, term },
+            Input::Renewed { operation, term },
+            Input::Released { operation },
+        ];
+        for (asked, question) in questions.into_iter().enumerate() {
+            for (answered, answer) in answers.iter().enumerate() {
+                let meaning = (asked == answered).then(|| meanings[asked].clone());
+                assert_eq!(Input::answering(question, answer), meaning, "{question:?}, {answer:?}");
+            }
+        }
+        assert_eq!(Input::answering(&Effect::Idle, &answers[0]), None);
+    }
+
+    #[test]
+    fn l6_what_nobody_knows_is_said_by_the_explanation() {
+        let mut holder = LeaseHolder::new(Config::default(), 1, 0).unwrap();
+        holder.handle(0, &Input::Boot { predecessor: None }).unwrap();
+        assert_eq!(holder.explain().because, "whether there is a lease is not known yet");
+        holder.handle(1, &Input::CannotKnow { operation: 1 }).unwrap();
+        let explanation = holder.explain();
+        assert!(explanation.because.contains("1 times in a row nobody could say, asked again in"));
+        assert_eq!(explanation.state, "claiming");
+    }
+
+    #[test]
+    fn a_record_that_no_input_leads_to_is_refused() {
+        let impossible: [fn(&mut LeaseHolder); 8] = [
+            |holder| holder.epoch = 0,
+            |holder| holder.epoch = MAX_TIME + 1,
+            |holder| holder.sure = None,
+            |holder| holder.ask = None,
+            |holder| holder.release_by = Some(1),
+            |holder| holder.state = State::Idle,
+            |holder| holder.ask = Some(Ask::Running { operation: 0, until: 1, promised: 1 }),
+            |holder| holder.ask = Some(Ask::Running { operation: 7, until: 1, promised: 1 }),
+        ];
+        for (case, forge) in impossible.into_iter().enumerate() {
+            let mut holder = holding();
+            forge(&mut holder);
+            let restored = LeaseHolder::restore(&holder.snapshot(1).unwrap(), 0, 0);
+            assert_eq!(restored, Err(RecordFault::Corrupt), "case {case}");
         }
     }
 }

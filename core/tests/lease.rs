@@ -351,16 +351,8 @@ impl World {
     fn command(&mut self, from: Option<Process>, command: &Command) -> lease::Effect {
         let before = self.row.row().at(self.now, &terms());
         let step = self.row.handle(self.now, command).unwrap();
-        // What was due came first; the answer is the first effect that is no report.
-        let report = |effect: &&lease::Effect| {
-            !matches!(
-                effect,
-                lease::Effect::Entered { .. }
-                    | lease::Effect::Unroute { .. }
-                    | lease::Effect::RouteLeft { .. }
-            )
-        };
-        let answer = step.effects.iter().find(report).expect("every command is answered").clone();
+        let answer = step.effects.iter().find(|effect| effect.is_answer());
+        let answer = answer.expect("every command is answered").clone();
         self.judge(from, &before, command, &answer);
         self.granter_did(&step.effects);
         answer
