@@ -58,7 +58,7 @@ fn holder_config(drift: u32) -> holder::Config {
     holder::Config {
         term: 1_200,
         drain: 250,
-        margin: 40,
+        margin: LATE + 1,
         drift,
         ask_limit: 60,
         release_limit: 200,
@@ -264,6 +264,9 @@ impl World {
             // One winner: no two lives serve one epoch, and none a later one than was granted.
             assert!(serving.insert(epoch), "at {now} two lives serve epoch {epoch}");
             assert!(epoch <= row.epoch, "at {now} life {process} serves {epoch} on {row:?}");
+            // Nobody's lease is released while it serves.
+            let over = matches!(row.state(), LeaseState::Releasing | LeaseState::Free);
+            assert!(epoch < row.epoch || !over, "at {now} life {process} serves {epoch} on {row:?}");
         }
         // A dead holder's gateway is free or reported in bounded time.
         if row.organization().is_some() {
