@@ -169,6 +169,95 @@ export type DrainPhase =
 
 export const drainPhaseValues: readonly DrainPhase[] = ['starting', 'serving', 'lame-duck', 'draining', 'forcing', 'releasing', 'stopped']
 
+/** Where the row of a gateway is (L1). */
+export type LeaseState =
+  /** In the pool. */
+  | 'free'
+  /** The handshake is under way. */
+  | 'allocating'
+  /** A life of the gateway holds it. */
+  | 'active'
+  /** The gateway is away, and may come back. */
+  | 'held'
+  /** The route is being removed. */
+  | 'releasing'
+  /** Out of the pool for a while. */
+  | 'quarantined'
+  /** Out of the pool. */
+  | 'retired'
+
+export const leaseStateValues: readonly LeaseState[] = ['free', 'allocating', 'active', 'held', 'releasing', 'quarantined', 'retired']
+
+/** Why a command was refused. A refusal changes nothing. */
+export type LeaseRefusal =
+  /** A later epoch was granted since. */
+  | 'stale-epoch'
+  /** No such epoch was granted yet. */
+  | 'never-granted'
+  /** A later life of the gateway holds the lease or held it last; or this one stopped. */
+  | 'fenced'
+  /** The gateway has no lease that this could be about. */
+  | 'no-lease'
+  /** The handshake is under way: ask again. */
+  | 'unconfirmed'
+  /** Another organization has the gateway. */
+  | 'taken'
+  /** The organization's lease is being released: ask again. */
+  | 'releasing'
+  /** The gateway is out of the pool. */
+  | 'unavailable'
+  /** The request was granted before, and that lease is over. */
+  | 'request-over'
+  /** The gateway has a lease that would be cut by this. */
+  | 'in-use'
+
+export const leaseRefusalValues: readonly LeaseRefusal[] = ['stale-epoch', 'never-granted', 'fenced', 'no-lease', 'unconfirmed', 'taken', 'releasing', 'unavailable', 'request-over', 'in-use']
+
+/** Why a gateway is held or quarantined. */
+export type LeaseCause =
+  /** Held: it announced a restart. */
+  | 'restart'
+  /** Held: it stopped as it had nothing to do. */
+  | 'idle'
+  /** Held: it did not renew. */
+  | 'expired'
+  /** Held: it was seen failing for longer than the suspicion window. */
+  | 'suspected'
+  /** Quarantined: the handshake failed, or its outcome never came. */
+  | 'handshake'
+  /** Quarantined: its route could not be removed. */
+  | 'unroute'
+
+export const leaseCauseValues: readonly LeaseCause[] = ['restart', 'idle', 'expired', 'suspected', 'handshake', 'unroute']
+
+/** Why a lease is given up. */
+export type LeaseLoss =
+  /** It could not be renewed in time. */
+  | 'unrenewed'
+  /** Another life of the gateway has it, or it was ended. */
+  | 'fenced'
+  /** A successor has it. */
+  | 'handed-over'
+
+export const leaseLossValues: readonly LeaseLoss[] = ['unrenewed', 'fenced', 'handed-over']
+
+/** How a holder ended. */
+export type LeaseEnd =
+  /** The granter knows. */
+  | 'released'
+  /** The granter could not be told: the lease expires. */
+  | 'unreleased'
+  /** Another has it. */
+  | 'fenced'
+  /** A successor has it. */
+  | 'handed-over'
+  /** There was none. */
+  | 'never-held'
+  /** Stopped before anybody could say whether there was one: if there was, it expires. */
+  | 'unknown'
+
+export const leaseEndValues: readonly LeaseEnd[] = ['released', 'unreleased', 'fenced', 'handed-over', 'never-held', 'unknown']
+
 /** Why a peer was not admitted, or left. */
 export type PeerDeparture =
   /** The login was refused (1008). */
@@ -532,6 +621,123 @@ export interface ReleaseStep {
    * Default: `1`.
    */
   readonly attempts?: number | undefined
+}
+
+/** The terms on which gateways are leased. */
+export interface LeaseConfig {
+  /**
+   * How long a lease lasts past its last renew. Milliseconds. It must leave its holder the time for a whole
+   * drain after two renews were lost; so it is twice the usual kill budget.
+   *
+   * Default: `60000`.
+   */
+  readonly term?: number | undefined
+  /**
+   * How long a gateway that restarts or vanished keeps its organization. Milliseconds. Long enough for a
+   * process to be scheduled, pulled and started elsewhere.
+   *
+   * Default: `120000`.
+   */
+  readonly grace?: number | undefined
+  /**
+   * How long a gateway that stopped because it had nothing to do keeps its organization; 0: not at all.
+   * Milliseconds.
+   *
+   * Default: `0`.
+   */
+  readonly idleHold?: number | undefined
+  /**
+   * How long an allocation may take until its handshake is confirmed (L3). Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly allocateLimit?: number | undefined
+  /**
+   * How long one attempt to un-route may take. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly unrouteLimit?: number | undefined
+  /**
+   * How often un-routing is tried before the gateway is quarantined and reported.
+   *
+   * Default: `3`.
+   */
+  readonly unrouteAttempts?: number | undefined
+  /**
+   * The pause between two attempts. Milliseconds.
+   *
+   * Default: `1000`.
+   */
+  readonly unroutePause?: number | undefined
+  /**
+   * The first quarantine; each further one without a lease between lasts twice as long. Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly quarantine?: number | undefined
+  /**
+   * The longest quarantine. Milliseconds.
+   *
+   * Default: `3600000`.
+   */
+  readonly quarantineMax?: number | undefined
+  /**
+   * How long after a bad observation another one must come to end a lease (L7). Milliseconds. Long enough
+   * for a lost packet, a paused process or a reload.
+   *
+   * Default: `10000`.
+   */
+  readonly suspicion?: number | undefined
+  /**
+   * How long a predecessor is honoured beside its successor by handoff (H7). Milliseconds. A drain's time.
+   *
+   * Default: `30000`.
+   */
+  readonly handoff?: number | undefined
+}
+
+/** How a gateway holds its lease. */
+export interface LeaseHolderConfig {
+  /**
+   * The granter's term. Milliseconds. An answer that grants less is believed, one that grants more is not.
+   *
+   * Default: `60000`.
+   */
+  readonly term?: number | undefined
+  /**
+   * The longest that a drain takes: its kill budget. Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly drain?: number | undefined
+  /**
+   * What must be left of the lease when serving has ended. Milliseconds, at least 1.
+   *
+   * Default: `1000`.
+   */
+  readonly margin?: number | undefined
+  /**
+   * How much faster the granter's clock may run than this one, in thousandths. 0 to 500. Quartz drifts by
+   * less than one; the rest is for virtual machines that are paused and clocks that are slewed.
+   *
+   * Default: `10`.
+   */
+  readonly drift?: number | undefined
+  /**
+   * How long one question to the granter may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly askLimit?: number | undefined
+  /**
+   * How long telling the granter of a stop may take, retries included. Milliseconds.
+   *
+   * Default: `8000`.
+   */
+  readonly releaseLimit?: number | undefined
+  /** The delays between questions that nobody could answer. */
+  readonly retry?: BackoffPolicy | undefined
 }
 
 /** How a peer is served. */
@@ -1169,6 +1375,413 @@ export type DrainWhy =
   /** The host has had its time to cut what is left. */
   | 'force-limit'
 
+/** A command on the row of one gateway. */
+export type LeaseInput =
+  /** Give the gateway to an organization (L2). */
+  | {
+      readonly type: 'allocate'
+      /** Which organization, by the number that the store gave to it. */
+      readonly organization: number
+      /** Which request; the same at each retry. */
+      readonly request: number
+    }
+  /** The handshake with the gateway succeeded (L3). */
+  | {
+      readonly type: 'confirm'
+      /** The epoch of the allocation. */
+      readonly epoch: number
+      /** Which life of the gateway it was made with; a later life has a greater one. */
+      readonly incarnation: number
+    }
+  /** The handshake with the gateway failed (L3). */
+  | {
+      readonly type: 'handshake-failed'
+      /** The epoch of the allocation. */
+      readonly epoch: number
+    }
+  /** The holder lives (L6). */
+  | {
+      readonly type: 'renew'
+      /** Its epoch. */
+      readonly epoch: number
+    }
+  /** A gateway that starts asks whether it has a lease, and takes it (L5). */
+  | {
+      readonly type: 'claim'
+      /** Which life of the gateway asks. */
+      readonly incarnation: number
+      /** The epoch of the process that handed over to this one, if one did (H7). */
+      readonly predecessor?: number | null | undefined
+    }
+  /** The holder stops, or the allocation is taken back (L4). */
+  | {
+      readonly type: 'stop'
+      /** Its epoch. */
+      readonly epoch: number
+      /** What the stop is for. */
+      readonly intent: Intent
+    }
+  /** Somebody looked at the gateway from outside (L7). */
+  | {
+      readonly type: 'observe'
+      /** The epoch that it was believed to have. */
+      readonly epoch: number
+      /** Whether it answered as it should. */
+      readonly well: boolean
+    }
+  /** No route leads to the gateway any more. */
+  | {
+      readonly type: 'unrouted'
+      /** The epoch of the lease whose route it was. */
+      readonly epoch: number
+    }
+  /** An attempt to un-route failed. */
+  | {
+      readonly type: 'unroute-failed'
+      /** The epoch of the lease whose route it is. */
+      readonly epoch: number
+      /** Which attempt. */
+      readonly attempt: number
+    }
+  /** Whether a call that carries this epoch may be served (L6). */
+  | {
+      readonly type: 'verify'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** An operator says that no route is left and the gateway is fit (L7). */
+  | {
+      readonly type: 'release'
+      /** The epoch of the lease that ended. */
+      readonly epoch: number
+    }
+  /** An operator takes the gateway out of the pool. */
+  | {
+      readonly type: 'retire'
+    }
+  /** An operator puts a retired gateway back. */
+  | {
+      readonly type: 'reinstate'
+    }
+  /** What does the row say? */
+  | {
+      readonly type: 'look'
+    }
+
+/**
+ * The granter's answer to a command (`is_answer`), one in the step of each command; and what follows from
+ * a change of the row, before the answer where time had led it on.
+ */
+export type LeaseEffect =
+  /** Allocated: make the route and the handshake. */
+  | {
+      readonly type: 'allocated'
+      /** The new epoch. */
+      readonly epoch: number
+      /** How long until it must be confirmed. Milliseconds. */
+      readonly limit: number
+    }
+  /** The organization has this gateway already. */
+  | {
+      readonly type: 'already-allocated'
+      /** How far it is: allocating, active or held. */
+      readonly state: LeaseState
+      /** The epoch. */
+      readonly epoch: number
+      /** The request that it was allocated for. */
+      readonly request: number
+    }
+  /** Confirmed: the gateway holds the lease. */
+  | {
+      readonly type: 'confirmed'
+      /** The epoch. */
+      readonly epoch: number
+      /** How long the lease lasts from now. Milliseconds. */
+      readonly term: number
+    }
+  /** Renewed. */
+  | {
+      readonly type: 'renewed'
+      /** The epoch. */
+      readonly epoch: number
+      /** How long the lease lasts from now. Milliseconds. */
+      readonly term: number
+    }
+  /** The gateway has its lease back. */
+  | {
+      readonly type: 'reclaimed'
+      /** The new epoch. */
+      readonly epoch: number
+      /** Whose gateway it is, as before. */
+      readonly organization: number
+      /** How long the lease lasts from now. Milliseconds. */
+      readonly term: number
+    }
+  /** Done, or it was so already. */
+  | {
+      readonly type: 'accepted'
+      /** The state of the row now. */
+      readonly state: LeaseState
+      /** The last epoch. */
+      readonly epoch: number
+    }
+  /** The epoch is the one that holds. */
+  | {
+      readonly type: 'valid'
+      /** The epoch. */
+      readonly epoch: number
+      /** How long it will be, as far as is known. Milliseconds. */
+      readonly left: number
+    }
+  /** Refused, and nothing has changed. */
+  | {
+      readonly type: 'refused'
+      /** Why. */
+      readonly refusal: LeaseRefusal
+      /** The last epoch that was granted. Never to be used by who was refused. */
+      readonly epoch: number
+    }
+  /** The row. */
+  | {
+      readonly type: 'row'
+      /** Its state. */
+      readonly state: LeaseState
+      /** The last epoch. */
+      readonly epoch: number
+      /** Whose it is, or whose route may be left. */
+      readonly organization: number | null
+      /** The last request that was granted. */
+      readonly request: number | null
+      /** The latest life of the gateway that held it. */
+      readonly incarnation: number
+      /** What is left of the state's time. Milliseconds. */
+      readonly left: number | null
+      /** Why it is held or quarantined. */
+      readonly cause: LeaseCause | null
+      /** How often in a row it was quarantined. */
+      readonly failures: number
+    }
+  /** A report: the row is in another state, or has another epoch. */
+  | {
+      readonly type: 'entered'
+      /** The state. */
+      readonly state: LeaseState
+      /** The last epoch. */
+      readonly epoch: number
+      /** Whose it is, or whose route may be left. */
+      readonly organization: number | null
+      /** Why it is held or quarantined. */
+      readonly cause: LeaseCause | null
+    }
+  /** Remove the route of that organization to this gateway; answer unrouted or un-route failed. */
+  | {
+      readonly type: 'unroute'
+      /** The epoch of the lease that ended. */
+      readonly epoch: number
+      /** Whose route. */
+      readonly organization: number
+      /** Counted from 1. */
+      readonly attempt: number
+      /** It counts as failed after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** A report, for an operator: the route of a lease that is over could not be removed. */
+  | {
+      readonly type: 'route-left'
+      /** The epoch of the lease that ended. */
+      readonly epoch: number
+      /** Whose route. */
+      readonly organization: number
+    }
+
+/** Why a `lease` wants to be woken. */
+export type LeaseWhy =
+  /** The handshake has had its time. */
+  | 'allocate-limit'
+  /** The term is over. */
+  | 'expiry'
+  /** The grace period is over. */
+  | 'grace-over'
+  /** The attempt to un-route has had its time. */
+  | 'unroute-limit'
+  /** The next attempt to un-route is due. */
+  | 'unroute-retry'
+  /** The quarantine is over. */
+  | 'quarantine-over'
+
+/** What happened to a gateway that holds a lease, or wants one. */
+export type LeaseHolderInput =
+  /** The process is up: is there a lease? */
+  | {
+      readonly type: 'boot'
+      /** The epoch of the process that handed over to this one, if one did (H7). */
+      readonly predecessor?: number | null | undefined
+    }
+  /** The claim was granted. */
+  | {
+      readonly type: 'mine'
+      /** Which claim. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** How long it was granted for. Milliseconds. */
+      readonly term: number
+    }
+  /** There is no lease for this gateway. Definite. */
+  | {
+      readonly type: 'not-mine'
+      /** Which claim. */
+      readonly operation: number
+      /** Whether that is because another life of the gateway has it. */
+      readonly fenced: boolean
+    }
+  /** The control plane made the handshake: this gateway was allocated. */
+  | {
+      readonly type: 'granted'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** The confirmation or the renew was granted. */
+  | {
+      readonly type: 'renewed'
+      /** Which one. */
+      readonly operation: number
+      /** How long it was granted for. Milliseconds. */
+      readonly term: number
+    }
+  /** The granter said no: the lease is another's, or over. Definite. */
+  | {
+      readonly type: 'refused'
+      /** Which confirmation, renew or release. */
+      readonly operation: number
+    }
+  /** Nobody could say: an error, a time-out, no connection, or a handshake that is under way. */
+  | {
+      readonly type: 'cannot-know'
+      /** Which question. */
+      readonly operation: number
+    }
+  /** The granter knows of the stop. */
+  | {
+      readonly type: 'released'
+      /** Which release. */
+      readonly operation: number
+    }
+  /** A call that carried this epoch was refused for it. */
+  | {
+      readonly type: 'fenced'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** A successor accepts: the lease passes to it (H7). */
+  | {
+      readonly type: 'handed-over'
+    }
+  /** The drain that was asked for is over: nothing is served any more. */
+  | {
+      readonly type: 'drained'
+    }
+  /** Serving has ended for this reason: tell the granter. */
+  | {
+      readonly type: 'stop'
+      /** The reason. */
+      readonly intent: Intent
+    }
+
+/** What a lease holder wants done. */
+export type LeaseHolderEffect =
+  /** Ask for the lease; answer mine, not mine or cannot know. */
+  | {
+      readonly type: 'claim'
+      /** Which answer. */
+      readonly operation: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+      /** The epoch of the process that handed over to this one. */
+      readonly predecessor: number | null
+    }
+  /** Say that the handshake succeeded; answer renewed, refused or cannot know. */
+  | {
+      readonly type: 'confirm'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch of the handshake. */
+      readonly epoch: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** Renew the lease; answer renewed, refused or cannot know. */
+  | {
+      readonly type: 'renew'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** The lease is held: open the public door. Every call carries the epoch. */
+  | {
+      readonly type: 'serve'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** A report: there is definitely no lease; a handshake may come. */
+  | {
+      readonly type: 'idle'
+    }
+  /** A report: nobody could say; asked again after this delay. */
+  | {
+      readonly type: 'cannot-know'
+      /** How often in a row. */
+      readonly attempt: number
+      /** From now. Milliseconds. */
+      readonly delay: number
+    }
+  /** Drain, and say drained; then the process is to exit. */
+  | {
+      readonly type: 'drain'
+      /** Why. */
+      readonly loss: LeaseLoss
+      /** Serving must have ended by then. Milliseconds from now. */
+      readonly within: number
+    }
+  /** Out of time: stop serving at once. */
+  | {
+      readonly type: 'halt'
+    }
+  /** Tell the granter of the stop; answer released, refused or cannot know. */
+  | {
+      readonly type: 'release'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** What the stop is for. */
+      readonly intent: Intent
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** A report: it is over for this life of the process. */
+  | {
+      readonly type: 'over'
+      /** How it ended. */
+      readonly end: LeaseEnd
+    }
+
+/** Why a `lease-holder` wants to be woken. */
+export type LeaseHolderWhy =
+  /** The granter has had its time to be told. */
+  | 'release-limit'
+  /** Only the margin is left. */
+  | 'stop-due'
+  /** Without a renew the drain must begin now. */
+  | 'drain-due'
+  /** The question has had its time. */
+  | 'ask-limit'
+  /** The renew, or the next try of a question, is due. */
+  | 'ask'
+
 /** What happened to a peer. */
 export type PeerInput =
   /** A socket was opened: check its login. Once, first. */
@@ -1558,6 +2171,8 @@ export interface Machines {
   'close-policy': { config: CloseProfile; input: ClosePolicyInput; effect: ClosePolicyEffect; why: ClosePolicyWhy }
   'directory': { config: DirectoryConfig; input: DirectoryInput; effect: DirectoryEffect; why: DirectoryWhy }
   'drain': { config: DrainConfig; input: DrainInput; effect: DrainEffect; why: DrainWhy }
+  'lease': { config: LeaseConfig; input: LeaseInput; effect: LeaseEffect; why: LeaseWhy }
+  'lease-holder': { config: LeaseHolderConfig; input: LeaseHolderInput; effect: LeaseHolderEffect; why: LeaseHolderWhy }
   'peer': { config: PeerConfig; input: PeerInput; effect: PeerEffect; why: PeerWhy }
   'tunnel': { config: TunnelConfig; input: TunnelInput; effect: TunnelEffect; why: TunnelWhy }
 }
@@ -1609,6 +2224,10 @@ function maybe(value: number | null | undefined): number {
 
 function number(word: number): number | null {
   return word < 0 ? null : word
+}
+
+function optional<T>(word: number, values: readonly T[]): T | null {
+  return word < 0 ? null : (values[word] as T)
 }
 
 function unknown(_words: Words): never {
@@ -1787,6 +2406,134 @@ const drainCodec: Codec<'drain'> = {
   },
 }
 
+const leaseCodec: Codec<'lease'> = {
+  why: ['allocate-limit', 'expiry', 'grace-over', 'unroute-limit', 'unroute-retry', 'quarantine-over'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'allocate':
+        return calls.input2(handle, now, 0, input.organization, input.request)
+      case 'confirm':
+        return calls.input2(handle, now, 1, input.epoch, input.incarnation)
+      case 'handshake-failed':
+        return calls.input1(handle, now, 2, input.epoch)
+      case 'renew':
+        return calls.input1(handle, now, 3, input.epoch)
+      case 'claim':
+        return calls.input2(handle, now, 4, input.incarnation, maybe(input.predecessor))
+      case 'stop':
+        return calls.input2(handle, now, 5, input.epoch, place(intentValues, input.intent))
+      case 'observe':
+        return calls.input2(handle, now, 6, input.epoch, bit(input.well))
+      case 'unrouted':
+        return calls.input1(handle, now, 7, input.epoch)
+      case 'unroute-failed':
+        return calls.input2(handle, now, 8, input.epoch, input.attempt)
+      case 'verify':
+        return calls.input1(handle, now, 9, input.epoch)
+      case 'release':
+        return calls.input1(handle, now, 10, input.epoch)
+      case 'retire':
+        return calls.input0(handle, now, 11)
+      case 'reinstate':
+        return calls.input0(handle, now, 12)
+      case 'look':
+        return calls.input0(handle, now, 13)
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'allocated', epoch: words.next(), limit: words.next() }
+      case 1:
+        return { type: 'already-allocated', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next(), request: words.next() }
+      case 2:
+        return { type: 'confirmed', epoch: words.next(), term: words.next() }
+      case 3:
+        return { type: 'renewed', epoch: words.next(), term: words.next() }
+      case 4:
+        return { type: 'reclaimed', epoch: words.next(), organization: words.next(), term: words.next() }
+      case 5:
+        return { type: 'accepted', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next() }
+      case 6:
+        return { type: 'valid', epoch: words.next(), left: words.next() }
+      case 7:
+        return { type: 'refused', refusal: leaseRefusalValues[words.next()] as LeaseRefusal, epoch: words.next() }
+      case 8:
+        return { type: 'row', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next(), organization: number(words.next()), request: number(words.next()), incarnation: words.next(), left: number(words.next()), cause: optional(words.next(), leaseCauseValues), failures: words.next() }
+      case 9:
+        return { type: 'entered', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next(), organization: number(words.next()), cause: optional(words.next(), leaseCauseValues) }
+      case 10:
+        return { type: 'unroute', epoch: words.next(), organization: words.next(), attempt: words.next(), limit: words.next() }
+      case 11:
+        return { type: 'route-left', epoch: words.next(), organization: words.next() }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
+const leaseHolderCodec: Codec<'lease-holder'> = {
+  why: ['release-limit', 'stop-due', 'drain-due', 'ask-limit', 'ask'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'boot':
+        return calls.input1(handle, now, 0, maybe(input.predecessor))
+      case 'mine':
+        return calls.input3(handle, now, 1, input.operation, input.epoch, input.term)
+      case 'not-mine':
+        return calls.input2(handle, now, 2, input.operation, bit(input.fenced))
+      case 'granted':
+        return calls.input1(handle, now, 3, input.epoch)
+      case 'renewed':
+        return calls.input2(handle, now, 4, input.operation, input.term)
+      case 'refused':
+        return calls.input1(handle, now, 5, input.operation)
+      case 'cannot-know':
+        return calls.input1(handle, now, 6, input.operation)
+      case 'released':
+        return calls.input1(handle, now, 7, input.operation)
+      case 'fenced':
+        return calls.input1(handle, now, 8, input.epoch)
+      case 'handed-over':
+        return calls.input0(handle, now, 9)
+      case 'drained':
+        return calls.input0(handle, now, 10)
+      case 'stop':
+        return calls.input1(handle, now, 11, place(intentValues, input.intent))
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'claim', operation: words.next(), limit: words.next(), predecessor: number(words.next()) }
+      case 1:
+        return { type: 'confirm', operation: words.next(), epoch: words.next(), limit: words.next() }
+      case 2:
+        return { type: 'renew', operation: words.next(), epoch: words.next(), limit: words.next() }
+      case 3:
+        return { type: 'serve', epoch: words.next() }
+      case 4:
+        return { type: 'idle' }
+      case 5:
+        return { type: 'cannot-know', attempt: words.next(), delay: words.next() }
+      case 6:
+        return { type: 'drain', loss: leaseLossValues[words.next()] as LeaseLoss, within: words.next() }
+      case 7:
+        return { type: 'halt' }
+      case 8:
+        return { type: 'release', operation: words.next(), epoch: words.next(), intent: intentValues[words.next()] as Intent, limit: words.next() }
+      case 9:
+        return { type: 'over', end: leaseEndValues[words.next()] as LeaseEnd }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
 const peerCodec: Codec<'peer'> = {
   why: ['authorize-limit', 'register-limit', 'unregister-limit', 'ping', 'renew'],
   send(calls, handle, now, input) {
@@ -1927,6 +2674,8 @@ export const codecs: { readonly [N in MachineName]: Codec<N> } = {
   'close-policy': closePolicyCodec,
   'directory': directoryCodec,
   'drain': drainCodec,
+  'lease': leaseCodec,
+  'lease-holder': leaseHolderCodec,
   'peer': peerCodec,
   'tunnel': tunnelCodec,
 }

@@ -72,6 +72,8 @@ machines! {
     tidegate::close::ClosePolicy,
     tidegate::directory::Directory,
     tidegate::drain::Drain,
+    tidegate::lease::Lease,
+    tidegate::lease_holder::LeaseHolder,
     tidegate::peer::Peer,
     tidegate::tunnel::Tunnel,
 }

@@ -65,6 +65,8 @@ pub mod backoff;
 pub mod close;
 pub mod directory;
 pub mod drain;
+pub mod lease;
+pub mod lease_holder;
 pub mod peer;
 pub mod tunnel;
 

@@ -675,6 +675,11 @@ laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel(), |_| true);
 laws!(peer, tidegate::peer::Peer, configs::peer());
 laws!(directory, tidegate::directory::Directory, configs::directory(), |_| true);
 laws!(drain, tidegate::drain::Drain, configs::drain(), |_| true);
+laws!(lease, tidegate::lease::Lease, configs::lease(), |_| true);
+laws!(lease_holder, tidegate::lease_holder::LeaseHolder, configs::lease_holder(), |holder| {
+    // A lease that was held is renewed first (L6).
+    holder.at() != tidegate::lease_holder::State::Holding
+});
 
 /// The configs worth trying.
 mod configs {
@@ -683,7 +688,7 @@ mod configs {
     use tidegate::close::{Context, Profile, Response, Rule};
     use tidegate::drain::{self, ReleaseStep, StepKind};
     use tidegate::tunnel::{self, Acceptance, Overflow};
-    use tidegate::{directory, peer};
+    use tidegate::{directory, lease, lease_holder, peer};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -834,5 +839,55 @@ mod configs {
             ..Default::default()
         };
         vec![drain::Config::default(), full, paced, at_once, longest]
+    }
+
+    /// The default; everything short, with and without a hold for idle ones; everything long.
+    pub(crate) fn lease() -> Vec<lease::Config> {
+        let all = |duration, unroute_attempts| lease::Config {
+            term: duration,
+            grace: duration,
+            idle_hold: duration,
+            allocate_limit: duration,
+            unroute_limit: duration,
+            unroute_attempts,
+            unroute_pause: duration,
+            quarantine: duration,
+            quarantine_max: duration,
+            suspicion: duration,
+            handoff: duration,
+        };
+        let short = lease::Config {
+            term: 400,
+            suspicion: 100,
+            idle_hold: 0,
+            quarantine_max: 100_000,
+            handoff: 0,
+            ..all(300, 2)
+        };
+        vec![lease::Config::default(), short, all(1, 1), all(MAX_DURATION, 100)]
+    }
+
+    /// The default; no drain to wait for; everything short; everything long.
+    pub(crate) fn lease_holder() -> Vec<lease_holder::Config> {
+        let at_once = lease_holder::Config { drain: 0, drift: 500, term: 90_000, ..Default::default() };
+        let short = lease_holder::Config {
+            term: 12,
+            drain: 1,
+            margin: 1,
+            drift: 0,
+            ask_limit: 1,
+            release_limit: 1,
+            ..Default::default()
+        };
+        let long = lease_holder::Config {
+            term: MAX_DURATION,
+            drain: MAX_DURATION / 3,
+            margin: 1,
+            drift: 1,
+            ask_limit: MAX_DURATION / 10,
+            release_limit: MAX_DURATION,
+            retry: policies().pop().unwrap_or_default(),
+        };
+        vec![lease_holder::Config::default(), at_once, short, long]
     }
 }
