@@ -29,9 +29,10 @@ import { type TLSSocket, Server as TlsServer } from 'node:tls'
 import { Connection, type Tally } from './http/connection.js'
 import { hookWhenUsed } from './http/hook.js'
 import { afterEmptyPoll, afterPoll, oncePerTurn } from './http/loop.js'
-import { acceptedSocket, assertResponsesVisible } from './http/node-internals.js'
+import { acceptedSocket, assertResponsesVisible, ownListener } from './http/node-internals.js'
 import { promiseClose } from './http/promise-close.js'
 import { isStream } from './http/streams.js'
+import { native } from './native.js'
 
 /** Any server of Node's that speaks HTTP: plain, over TLS, HTTP/2 with and without TLS or HTTP/1 beside it. */
 export type AnyHttpServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer
@@ -213,14 +214,21 @@ export class HttpDoor {
    * straight after a poll that found the backlog empty, and keeps new requests back meanwhile, for at most
    * 100 ms (as a rule, less than 1). Connections stay open and go on being served,
    * HTTP/2 sessions are told to finish (GOAWAY). Enters {@link lameDuck} if that was skipped. Idempotent.
+   *
+   * On Linux nobody is reset by the close: the socket is made to begin no more handshakes first, so that an empty
+   * backlog stays empty; who knocks in these milliseconds is refused when it tries again, a second later. Not so for
+   * a socket that this process shares (`listen({ fd })`, `node:cluster`) or, with `shared`, has handed on: others go
+   * on accepting from it, and its backlog is theirs.
    */
-  closeDoor(): Promise<void> {
+  closeDoor({ shared = false }: { shared?: boolean } = {}): Promise<void> {
     this.lameDuck()
     if (this.#closing) return this.#closing
     // `http.Server.close` would also cut connections that are idle at this very moment, whatever their age:
     // the requests on their way to us would be lost. The close on a server of no use is for the compiler,
     // which takes longer over its first than the kernel over both.
     NetServer.prototype.close.call(new NetServer())
+    const listener = shared ? undefined : ownListener(this.#server as unknown as NetServer)
+    if (listener !== undefined) native.refuseHandshakes(listener)
     this.#withhold()
     this.#closing = afterEmptyPoll(
       () => this.#accepted,

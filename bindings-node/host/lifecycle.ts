@@ -369,7 +369,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     if (this.#phase === 'starting' || this.#phase === 'serving') return this
     // Joined late: what the others have been told holds for this one too.
     this.#each('lameDuck', (late) => late.lameDuck?.(), [source])
-    if (this.#phase !== 'lame-duck') this.#each('refuseNew', (late) => late.refuseNew(), [source])
+    if (this.#phase !== 'lame-duck')
+      this.#each('refuseNew', (late) => late.refuseNew(this.intent ?? 'restart'), [source])
     this.#loadChanged()
     return this
   }
@@ -572,7 +573,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     const { requests, tunnels } = this.#loadOf(this.#sources)
     // A start that was stopped has nothing to drain, unless someone has come in already.
     if (early.length === 0 || requests + tunnels > 0) machine.send({ type: 'started' })
-    else this.#each('refuseNew', (source) => source.refuseNew())
+    else this.#each('refuseNew', (source) => source.refuseNew(this.intent ?? 'restart'))
     for (const input of early) machine.offer(input)
   }
 
@@ -632,7 +633,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
       case 'close-public-door':
         this.#finish(
           effect.operation,
-          this.#each('refuseNew', (source) => source.refuseNew()),
+          this.#each('refuseNew', (source) => source.refuseNew(this.intent ?? 'restart')),
         )
         return
       case 'count':
