@@ -66,6 +66,7 @@ pub mod close;
 pub mod directory;
 pub mod drain;
 pub mod peer;
+pub mod saga;
 pub mod tunnel;
 
 pub use contract::{Deadline, Explanation, Machine, Rejection, RejectionCode, Rules, Step, StepOf};
