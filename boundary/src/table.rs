@@ -73,6 +73,7 @@ machines! {
     tidegate::directory::Directory,
     tidegate::drain::Drain,
     tidegate::peer::Peer,
+    tidegate::saga::Saga,
     tidegate::tunnel::Tunnel,
 }
 
