@@ -282,6 +282,101 @@ export type PeerDeparture =
 
 export const peerDepartureValues: readonly PeerDeparture[] = ['refused', 'directory-failed', 'draining', 'replaced', 'fenced', 'silent', 'closed', 'asked']
 
+/** What takes back a step of a saga. */
+export type Compensation =
+  /** Its undo. */
+  | 'undo'
+  /** Nothing: once it is done there is only forward (G1). */
+  | 'pivot'
+  /** Nothing has to: it leaves nothing behind, or it comes after the pivot. */
+  | 'nothing'
+
+export const compensationValues: readonly Compensation[] = ['undo', 'pivot', 'nothing']
+
+/** What a record of a journal says. */
+export type SagaRecord =
+  /** The saga began. `value`: the definition, a number of its graph. */
+  | 'started'
+  /** A do is about to start. */
+  | 'intent'
+  /** It is done. */
+  | 'done'
+  /** It failed, certainly without effect. */
+  | 'failed'
+  /** It may have an effect, or may come to have one. */
+  | 'unknown'
+  /** From here on only undos. `value`: the cause. */
+  | 'unwinding'
+  /** An undo is about to start. */
+  | 'undo-intent'
+  /** The step's effect is gone. */
+  | 'undone'
+  /** An undo or a fallback failed. `value`: 1 when it is unknown whether it did. */
+  | 'undo-failed'
+  /** A fallback is about to start. */
+  | 'fallback-intent'
+  /** The fallback is done: the step's effect is safe. */
+  | 'fell-back'
+  /** The step's effect is left behind. `value`: the reason. */
+  | 'leaked'
+  /** An operator has it tried again. */
+  | 'retried'
+  /** An operator has settled it. `value`: 1 when the effect is there. */
+  | 'resolved'
+  /** All effects are there. */
+  | 'committed'
+  /** None is. */
+  | 'rolled-back'
+  /** Some are left. */
+  | 'stuck'
+
+export const sagaRecordValues: readonly SagaRecord[] = ['started', 'intent', 'done', 'failed', 'unknown', 'unwinding', 'undo-intent', 'undone', 'undo-failed', 'fallback-intent', 'fell-back', 'leaked', 'retried', 'resolved', 'committed', 'rolled-back', 'stuck']
+
+/** Why a saga did not commit. */
+export type SagaCause =
+  /** A step failed for good. */
+  | 'step-failed'
+  /** It is unknown what a step did. */
+  | 'step-unknown'
+  /** It was cancelled. */
+  | 'cancelled'
+
+export const sagaCauseValues: readonly SagaCause[] = ['step-failed', 'step-unknown', 'cancelled']
+
+/** Why the effect of a step was left behind. */
+export type LeakReason =
+  /** Its undo failed. */
+  | 'undo-failed'
+  /** Its undo was made, and a probe still finds the effect. */
+  | 'still-there'
+  /** Its undo was made, and no probe could tell whether it worked. */
+  | 'unverified'
+  /** Its outcome is unknown, and it may still land: it is neither fenced nor has it a lateness (G3). */
+  | 'may-land-late'
+  /** An undo that it requires failed, and it has no fallback (G6). */
+  | 'requirement'
+  /** An undo that it requires failed, and so did its fallback. */
+  | 'fallback-failed'
+  /** The rollback deadline came first (G7). */
+  | 'out-of-time'
+  /** It is done, and the saga can be neither finished nor undone. */
+  | 'unfinished'
+  /** It is unknown whether it is there, and it can be neither verified, retried nor undone (G2). */
+  | 'undecided'
+
+export const leakReasonValues: readonly LeakReason[] = ['undo-failed', 'still-there', 'unverified', 'may-land-late', 'requirement', 'fallback-failed', 'out-of-time', 'unfinished', 'undecided']
+
+/** Why a journal was refused. */
+export type JournalFault =
+  /** A record is missing, repeated or out of order. */
+  | 'gap'
+  /** It is the journal of another graph of steps. */
+  | 'other-definition'
+  /** It says what no saga could have done. */
+  | 'impossible'
+
+export const journalFaultValues: readonly JournalFault[] = ['gap', 'other-definition', 'impossible']
+
 /** What counts as acceptance by the application (T1). */
 export type TunnelAcceptance =
   /** An explicit `accepted`. */
@@ -798,6 +893,123 @@ export interface PeerConfig {
    * Default: `4001`.
    */
   readonly drainCode?: number | undefined
+}
+
+/** A saga. */
+export interface SagaConfig {
+  /**
+   * The steps: a graph by their `after` (G1).
+   *
+   * Default: `[]`.
+   */
+  readonly steps?: readonly SagaStep[] | undefined
+  /**
+   * How long a rollback may take; then what is left is reported (G7). Milliseconds.
+   *
+   * Default: `300000`.
+   */
+  readonly rollbackDeadline?: number | undefined
+  /**
+   * How long making a record durable may take; then the saga halts (G4). Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly appendLimit?: number | undefined
+}
+
+/** A step of a saga. The host knows it by its place in the list. */
+export interface SagaStep {
+  /**
+   * Its name, in errors and reports.
+   *
+   * Default: `''`.
+   */
+  readonly name?: string | undefined
+  /**
+   * The steps that must be done before it.
+   *
+   * Default: `[]`.
+   */
+  readonly after?: readonly string[] | undefined
+  /**
+   * What takes it back.
+   *
+   * Default: `'undo'`.
+   */
+  readonly compensation?: Compensation | undefined
+  /**
+   * How often it is tried again after a failure without effect, or of unknown outcome if it is `idempotent`.
+   *
+   * Default: `0`.
+   */
+  readonly retries?: number | undefined
+  /**
+   * The delays between attempts, of undos and probes too.
+   *
+   * Default: `'default() }'`.
+   */
+  readonly backoff?: BackoffPolicy | undefined
+  /**
+   * How long an attempt may take; then its outcome is unknown. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly limit?: number | undefined
+  /**
+   * Whether the key makes a second attempt safe when it is unknown what the first one did (G2, G3).
+   *
+   * Default: `false`.
+   */
+  readonly idempotent?: boolean | undefined
+  /**
+   * Whether the resource refuses a do that arrives after its undo or its fallback (G3). Only a certain undo is
+   * a fence: a `lateness` beside it covers an undo of unknown outcome.
+   *
+   * Default: `false`.
+   */
+  readonly fenced?: boolean | undefined
+  /**
+   * Whether it can be probed for being there.
+   *
+   * Default: `false`.
+   */
+  readonly verify?: boolean | undefined
+  /**
+   * How long a probe may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly verifyLimit?: number | undefined
+  /**
+   * How long after its limit a do of unknown outcome may still land, if that is known; needs `verify` (G3). Milliseconds.
+   *
+   * Default: `none`.
+   */
+  readonly lateness?: number | null | undefined
+  /**
+   * How often its undo, its fallback and a probe are tried again.
+   *
+   * Default: `3`.
+   */
+  readonly undoRetries?: number | undefined
+  /**
+   * How long an undo, or a fallback, may take. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly undoLimit?: number | undefined
+  /**
+   * The steps whose effects must be gone before this one may be undone (G6).
+   *
+   * Default: `[]`.
+   */
+  readonly undoRequires?: readonly string[] | undefined
+  /**
+   * Whether it has a fallback for when they are not: a gateway that may still be routed is quarantined, not freed.
+   *
+   * Default: `false`.
+   */
+  readonly fallback?: boolean | undefined
 }
 
 /** How a tunnel behaves. */
@@ -1937,6 +2149,259 @@ export type PeerWhy =
   /** The row is to be renewed, or a failed write to be tried again. */
   | 'renew'
 
+/** What happened to a saga. */
+export type SagaInput =
+  /** Begin. */
+  | {
+      readonly type: 'start'
+    }
+  /** The operation succeeded: durable, done, undone or fallen back. */
+  | {
+      readonly type: 'done'
+      /** Which. */
+      readonly operation: number
+    }
+  /** The operation failed; a do certainly has no effect (G2). */
+  | {
+      readonly type: 'failed'
+      /** Which. */
+      readonly operation: number
+    }
+  /** It is unknown what the operation did (G2). */
+  | {
+      readonly type: 'unknown'
+      /** Which. */
+      readonly operation: number
+    }
+  /** The probe found the effect. */
+  | {
+      readonly type: 'present'
+      /** Which probe. */
+      readonly operation: number
+    }
+  /** The probe found no effect. */
+  | {
+      readonly type: 'absent'
+      /** Which probe. */
+      readonly operation: number
+    }
+  /** The journal refused the append: another executor has the saga (G9). */
+  | {
+      readonly type: 'fenced'
+      /** Which append. */
+      readonly operation: number
+    }
+  /** Undo it, unless it is too late (G6). */
+  | {
+      readonly type: 'cancel'
+    }
+  /** The journal may work again: append what could not be appended (G4). */
+  | {
+      readonly type: 'resume'
+    }
+  /** An operator wants a step of a stuck saga tried again (G7). */
+  | {
+      readonly type: 'retry'
+      /** Which. */
+      readonly step: number
+    }
+  /** An operator has settled a step of a stuck saga by hand (G7). */
+  | {
+      readonly type: 'resolve'
+      /** Which. */
+      readonly step: number
+      /** Whether its effect is there now. */
+      readonly present: boolean
+    }
+  /** A record of the journal, from the first one on, in order (G8). */
+  | {
+      readonly type: 'replay'
+      /** Its place in the journal, from 1. */
+      readonly sequence: number
+      /** What it says. */
+      readonly kind: SagaRecord
+      /** Of which step, if of one. */
+      readonly step?: number | null | undefined
+      /** Of which attempt, if of one; else 0. */
+      readonly attempt: number
+      /** What else it says; see the kind. */
+      readonly value: number
+    }
+  /** That was the whole journal: go on (G8). */
+  | {
+      readonly type: 'recovered'
+      /** Whether a torn record was cut from its end. */
+      readonly torn: boolean
+    }
+
+/** What a saga wants done. */
+export type SagaEffect =
+  /** Make a record durable; answer done, failed, unknown or fenced. What it covers comes after that (G4). */
+  | {
+      readonly type: 'append'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the journal, from 1; the same again when it is tried again. */
+      readonly sequence: number
+      /** What it says. */
+      readonly kind: SagaRecord
+      /** Of which step, if of one. */
+      readonly step: number | null
+      /** Of which attempt, if of one; else 0. */
+      readonly attempt: number
+      /** What else it says; see the kind. */
+      readonly value: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Do a step; answer done, failed or unknown. */
+  | {
+      readonly type: 'do'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Counted from 1. */
+      readonly attempt: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Make sure that the step's effect is gone; answer done, failed or unknown. */
+  | {
+      readonly type: 'undo'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Counted from 1, fallbacks included. */
+      readonly attempt: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Make the step's effect safe instead of undoing it; answer done, failed or unknown (G6). */
+  | {
+      readonly type: 'fall-back'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Counted from 1, undos included. */
+      readonly attempt: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Look whether the step's effect is there; answer present, absent, failed or unknown. */
+  | {
+      readonly type: 'verify'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** A do is not wanted any more: abort it if that is possible. Its answer is still awaited until its limit. */
+  | {
+      readonly type: 'abort'
+      /** Which do. */
+      readonly operation: number
+    }
+  /** A report: the journal of an earlier life was read, and the saga goes on from it (G8). */
+  | {
+      readonly type: 'recovered'
+      /** How many records it has. */
+      readonly sequence: number
+      /** Whether a torn record was cut from its end. */
+      readonly torn: boolean
+    }
+  /** A report: undoing began. The error is the one of this step and attempt (G6). */
+  | {
+      readonly type: 'unwinding'
+      /** Why. */
+      readonly cause: SagaCause
+      /** The step that is the cause, if one is. */
+      readonly step: number | null
+      /** Its attempt; 0 if none. */
+      readonly attempt: number
+    }
+  /** A report: the step took its fallback and is safe. */
+  | {
+      readonly type: 'fell-back'
+      /** Its place in the config's list. */
+      readonly step: number
+    }
+  /** A report, before `stuck`: the effect of this step is left behind (G7). */
+  | {
+      readonly type: 'leaked'
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Why. */
+      readonly reason: LeakReason
+    }
+  /** A report: over; all effects are there. */
+  | {
+      readonly type: 'committed'
+    }
+  /** A report: over; none is. The error is the one of this step and attempt. */
+  | {
+      readonly type: 'rolled-back'
+      /** Why. */
+      readonly cause: SagaCause
+      /** The step that is the cause, if one is. */
+      readonly step: number | null
+      /** Its attempt; 0 if none. */
+      readonly attempt: number
+    }
+  /** A report: an operator is needed (G7). The error is the one of this step and attempt. */
+  | {
+      readonly type: 'stuck'
+      /** Why it was not committed. */
+      readonly cause: SagaCause
+      /** The step that is the cause, if one is. */
+      readonly step: number | null
+      /** Its attempt; 0 if none. */
+      readonly attempt: number
+      /** How many leaks were reported. */
+      readonly leaked: number
+    }
+  /** A report: a record could not be made durable, nothing new is begun (G4). */
+  | {
+      readonly type: 'halted'
+      /** Its place in the journal. */
+      readonly sequence: number
+    }
+  /** A report: another executor has the saga; this one has stopped (G9). */
+  | {
+      readonly type: 'fenced'
+    }
+  /** A report: the journal is not continued (G8). */
+  | {
+      readonly type: 'refused'
+      /** The record at fault. */
+      readonly sequence: number
+      /** What is wrong with it. */
+      readonly fault: JournalFault
+    }
+
+/** Why a `saga` wants to be woken. */
+export type SagaWhy =
+  /** The journal has had its time. */
+  | 'append-limit'
+  /** A do has had its time. */
+  | 'do-limit'
+  /** A do is to be tried again. */
+  | 'do-retry'
+  /** An undo or a fallback has had its time. */
+  | 'undo-limit'
+  /** An undo or a fallback is to be made. */
+  | 'undo-due'
+  /** A probe has had its time. */
+  | 'verify-limit'
+  /** A probe is to be made. */
+  | 'verify-due'
+  /** The rollback has had its time. */
+  | 'rollback-deadline'
+
 /**
  * What happened to a tunnel. A `generation` names a connection; what happens on one that is neither the
  * current, the next nor a finishing one is a no-op (T3).
@@ -2174,6 +2639,7 @@ export interface Machines {
   'lease': { config: LeaseConfig; input: LeaseInput; effect: LeaseEffect; why: LeaseWhy }
   'lease-holder': { config: LeaseHolderConfig; input: LeaseHolderInput; effect: LeaseHolderEffect; why: LeaseHolderWhy }
   'peer': { config: PeerConfig; input: PeerInput; effect: PeerEffect; why: PeerWhy }
+  'saga': { config: SagaConfig; input: SagaInput; effect: SagaEffect; why: SagaWhy }
   'tunnel': { config: TunnelConfig; input: TunnelInput; effect: TunnelEffect; why: TunnelWhy }
 }
 
@@ -2594,6 +3060,80 @@ const peerCodec: Codec<'peer'> = {
   },
 }
 
+const sagaCodec: Codec<'saga'> = {
+  why: ['append-limit', 'do-limit', 'do-retry', 'undo-limit', 'undo-due', 'verify-limit', 'verify-due', 'rollback-deadline'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'start':
+        return calls.input0(handle, now, 0)
+      case 'done':
+        return calls.input1(handle, now, 1, input.operation)
+      case 'failed':
+        return calls.input1(handle, now, 2, input.operation)
+      case 'unknown':
+        return calls.input1(handle, now, 3, input.operation)
+      case 'present':
+        return calls.input1(handle, now, 4, input.operation)
+      case 'absent':
+        return calls.input1(handle, now, 5, input.operation)
+      case 'fenced':
+        return calls.input1(handle, now, 6, input.operation)
+      case 'cancel':
+        return calls.input0(handle, now, 7)
+      case 'resume':
+        return calls.input0(handle, now, 8)
+      case 'retry':
+        return calls.input1(handle, now, 9, input.step)
+      case 'resolve':
+        return calls.input2(handle, now, 10, input.step, bit(input.present))
+      case 'replay':
+        return calls.input5(handle, now, 11, input.sequence, place(sagaRecordValues, input.kind), maybe(input.step), input.attempt, input.value)
+      case 'recovered':
+        return calls.input1(handle, now, 12, bit(input.torn))
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'append', operation: words.next(), sequence: words.next(), kind: sagaRecordValues[words.next()] as SagaRecord, step: number(words.next()), attempt: words.next(), value: words.next(), limit: words.next() }
+      case 1:
+        return { type: 'do', operation: words.next(), step: words.next(), attempt: words.next(), limit: words.next() }
+      case 2:
+        return { type: 'undo', operation: words.next(), step: words.next(), attempt: words.next(), limit: words.next() }
+      case 3:
+        return { type: 'fall-back', operation: words.next(), step: words.next(), attempt: words.next(), limit: words.next() }
+      case 4:
+        return { type: 'verify', operation: words.next(), step: words.next(), limit: words.next() }
+      case 5:
+        return { type: 'abort', operation: words.next() }
+      case 6:
+        return { type: 'recovered', sequence: words.next(), torn: words.next() === 1 }
+      case 7:
+        return { type: 'unwinding', cause: sagaCauseValues[words.next()] as SagaCause, step: number(words.next()), attempt: words.next() }
+      case 8:
+        return { type: 'fell-back', step: words.next() }
+      case 9:
+        return { type: 'leaked', step: words.next(), reason: leakReasonValues[words.next()] as LeakReason }
+      case 10:
+        return { type: 'committed' }
+      case 11:
+        return { type: 'rolled-back', cause: sagaCauseValues[words.next()] as SagaCause, step: number(words.next()), attempt: words.next() }
+      case 12:
+        return { type: 'stuck', cause: sagaCauseValues[words.next()] as SagaCause, step: number(words.next()), attempt: words.next(), leaked: words.next() }
+      case 13:
+        return { type: 'halted', sequence: words.next() }
+      case 14:
+        return { type: 'fenced' }
+      case 15:
+        return { type: 'refused', sequence: words.next(), fault: journalFaultValues[words.next()] as JournalFault }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
 const tunnelCodec: Codec<'tunnel'> = {
   why: ['prepare-limit', 'dial-limit', 'accept-limit', 'quiet', 'retry', 'move', 'silence', 'stable', 'finish-limit'],
   send(calls, handle, now, input) {
@@ -2677,5 +3217,6 @@ export const codecs: { readonly [N in MachineName]: Codec<N> } = {
   'lease': leaseCodec,
   'lease-holder': leaseHolderCodec,
   'peer': peerCodec,
+  'saga': sagaCodec,
   'tunnel': tunnelCodec,
 }
