@@ -72,7 +72,9 @@ machines! {
     tidegate::close::ClosePolicy,
     tidegate::directory::Directory,
     tidegate::drain::Drain,
+    tidegate::handoff::Handoff,
     tidegate::peer::Peer,
+    tidegate::successor::Successor,
     tidegate::tunnel::Tunnel,
 }
 

@@ -65,7 +65,9 @@ pub mod backoff;
 pub mod close;
 pub mod directory;
 pub mod drain;
+pub mod handoff;
 pub mod peer;
+pub mod successor;
 pub mod tunnel;
 
 pub use contract::{Deadline, Explanation, Machine, Rejection, RejectionCode, Rules, Step, StepOf};

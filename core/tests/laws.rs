@@ -675,6 +675,8 @@ laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel(), |_| true);
 laws!(peer, tidegate::peer::Peer, configs::peer());
 laws!(directory, tidegate::directory::Directory, configs::directory(), |_| true);
 laws!(drain, tidegate::drain::Drain, configs::drain(), |_| true);
+laws!(handoff, tidegate::handoff::Handoff, configs::handoff(), |_| true);
+laws!(successor, tidegate::successor::Successor, configs::successor(), |_| true);
 
 /// The configs worth trying.
 mod configs {
@@ -682,8 +684,9 @@ mod configs {
     use tidegate::backoff::{self, Jitter, Policy};
     use tidegate::close::{Context, Profile, Response, Rule};
     use tidegate::drain::{self, ReleaseStep, StepKind};
+    use tidegate::handoff::{self, UndoHook, WhileDraining};
     use tidegate::tunnel::{self, Acceptance, Overflow};
-    use tidegate::{directory, peer};
+    use tidegate::{directory, peer, successor};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -834,5 +837,49 @@ mod configs {
             ..Default::default()
         };
         vec![drain::Config::default(), full, paced, at_once, longest]
+    }
+
+    /// With and without everything that is optional; the shortest and the longest.
+    pub(crate) fn handoff() -> Vec<handoff::Config> {
+        let hook = |name: &str, limit| UndoHook { name: name.into(), limit };
+        let full = handoff::Config {
+            state: true,
+            pid_file: true,
+            lease: true,
+            while_draining: WhileDraining::Queue,
+            most_draining: 2,
+            undo: vec![hook("lock", 1_000), hook("journal", 500)],
+            ..Default::default()
+        };
+        let all = |duration| handoff::Config {
+            spawn_limit: duration,
+            ready_limit: duration,
+            accept_limit: duration,
+            settle: duration,
+            look_limit: duration,
+            kill_limit: duration,
+            state_limit: duration,
+            task_limit: duration,
+            drain_limit: duration,
+            queue_limit: duration,
+            undo: vec![hook("lock", duration)],
+            ..full.clone()
+        };
+        vec![handoff::Config::default(), full.clone(), all(1), all(MAX_DURATION)]
+    }
+
+    /// With and without everything that is optional; the shortest and the longest.
+    pub(crate) fn successor() -> Vec<successor::Config> {
+        let all = |duration| successor::Config {
+            initialise_limit: duration,
+            acknowledge_limit: duration,
+            state_limit: duration,
+            accept_limit: duration,
+            gone_limit: duration,
+            pid_file: true,
+            pid_file_limit: duration,
+            lease: true,
+        };
+        vec![successor::Config::default(), all(2_000), all(1), all(MAX_DURATION)]
     }
 }
