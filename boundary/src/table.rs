@@ -74,6 +74,7 @@ machines! {
     tidegate::drain::Drain,
     tidegate::handoff::Handoff,
     tidegate::peer::Peer,
+    tidegate::stack::Stack,
     tidegate::successor::Successor,
     tidegate::tunnel::Tunnel,
 }

@@ -67,6 +67,7 @@ pub mod directory;
 pub mod drain;
 pub mod handoff;
 pub mod peer;
+pub mod stack;
 pub mod successor;
 pub mod tunnel;
 
