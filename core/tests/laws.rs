@@ -681,6 +681,9 @@ laws!(lease_holder, tidegate::lease_holder::LeaseHolder, configs::lease_holder()
     holder.at() != tidegate::lease_holder::State::Holding
 });
 laws!(saga, tidegate::saga::Saga, configs::saga(), |_| true);
+laws!(handoff, tidegate::handoff::Handoff, configs::handoff(), |_| true);
+laws!(stack, tidegate::stack::Stack, configs::stack(), |_| true);
+laws!(successor, tidegate::successor::Successor, configs::successor(), |_| true);
 
 /// The configs worth trying.
 mod configs {
@@ -688,9 +691,11 @@ mod configs {
     use tidegate::backoff::{self, Jitter, Policy};
     use tidegate::close::{Context, Profile, Response, Rule};
     use tidegate::drain::{self, ReleaseStep, StepKind};
+    use tidegate::handoff::{self, UndoHook, WhileDraining};
     use tidegate::saga::{self, Compensation, SagaStep};
+    use tidegate::stack::{self, Component, Readiness, Restart};
     use tidegate::tunnel::{self, Acceptance, Overflow};
-    use tidegate::{directory, lease, lease_holder, peer};
+    use tidegate::{directory, lease, lease_holder, peer, successor};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -959,6 +964,114 @@ mod configs {
             pivot(true, Some(50)),
             shortest,
             longest,
+        ]
+    }
+
+    /// With and without everything that is optional; the shortest and the longest.
+    pub(crate) fn handoff() -> Vec<handoff::Config> {
+        let hook = |name: &str, limit| UndoHook { name: name.into(), limit };
+        let full = handoff::Config {
+            state: true,
+            pid_file: true,
+            lease: true,
+            while_draining: WhileDraining::Queue,
+            most_draining: 2,
+            undo: vec![hook("lock", 1_000), hook("journal", 500)],
+            ..Default::default()
+        };
+        let all = |duration| handoff::Config {
+            spawn_limit: duration,
+            ready_limit: duration,
+            accept_limit: duration,
+            settle: duration,
+            look_limit: duration,
+            kill_limit: duration,
+            state_limit: duration,
+            task_limit: duration,
+            drain_limit: duration,
+            queue_limit: duration,
+            undo: vec![hook("lock", duration)],
+            ..full.clone()
+        };
+        vec![handoff::Config::default(), full.clone(), all(1), all(MAX_DURATION)]
+    }
+
+    /// With and without everything that is optional; the shortest and the longest.
+    pub(crate) fn successor() -> Vec<successor::Config> {
+        let all = |duration| successor::Config {
+            initialise_limit: duration,
+            acknowledge_limit: duration,
+            state_limit: duration,
+            accept_limit: duration,
+            gone_limit: duration,
+            pid_file: true,
+            pid_file_limit: duration,
+            lease: true,
+        };
+        vec![successor::Config::default(), all(2_000), all(1), all(MAX_DURATION)]
+    }
+
+    /// Nothing, one component that is never started again, a chain, a diamond with everything, and the extremes.
+    pub(crate) fn stack() -> Vec<stack::Config> {
+        let component = |name: &str, after: &[&str], ready| Component {
+            name: name.into(),
+            after: after.iter().map(|name| (*name).into()).collect(),
+            ready,
+            ..Component::default()
+        };
+        let config = |components| stack::Config { components, kill_budget: 200_000, ..Default::default() };
+        let one = Component { restart: Restart::Never, ..component("one", &[], Readiness::Started) };
+        let router = Component { drain: true, ..component("router", &["policy"], Readiness::Http) };
+        let policy = component("policy", &["executor"], Readiness::Socket);
+        let executor = Component {
+            restart: Restart::Always,
+            restart_budget: 2,
+            restart_window: 1_000,
+            ..component("executor", &[], Readiness::Delay)
+        };
+        let full = |name: &str, after: &[&str]| Component {
+            drain: true,
+            upgradable: true,
+            restart: Restart::Always,
+            restart_budget: 100,
+            ..component(name, after, Readiness::Notify)
+        };
+        let diamond = vec![
+            full("top", &["left", "right"]),
+            full("left", &["base"]),
+            full("right", &["base"]),
+            full("base", &[]),
+        ];
+        let all = |duration, kill_budget| {
+            let part = |name: &str, after: &[&str]| Component {
+                ready_delay: duration,
+                ready_limit: duration,
+                backoff: policies().pop().unwrap_or_default(),
+                stable_after: duration,
+                restart_window: duration,
+                drain_call_limit: duration,
+                drain_limit: duration,
+                stop_limit: duration,
+                ..full(name, after)
+            };
+            stack::Config {
+                components: vec![part("a", &[]), Component { ready: Readiness::Delay, ..part("b", &["a"]) }],
+                spawn_limit: duration,
+                kill_limit: duration,
+                reap_limit: duration,
+                kill_budget,
+                margin: 10,
+                signal_merge: duration,
+                restart_exit_code: 75,
+            }
+        };
+        vec![
+            stack::Config::default(),
+            config(vec![one]),
+            config(vec![router, policy, executor]),
+            config(diamond),
+            all(1, 100),
+            all(1_000_000_000, MAX_DURATION),
         ]
     }
 }
