@@ -74,7 +74,7 @@ fn flat_step(table: &mut Table, handle: u32, step: &Value, described: &Described
             step
         }
         FlatAnswer::Rejected(code) => {
-            json!({"rejection": {"code": described.schema["rejections"][code as usize]}})
+            json!({"rejection": {"code": described.schema["rejections"][code as usize]["name"]}})
         }
         FlatAnswer::Malformed => panic!("{step}: malformed on the flat path"),
     }

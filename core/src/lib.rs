@@ -66,6 +66,8 @@ pub mod close;
 pub mod directory;
 pub mod drain;
 pub mod handoff;
+pub mod lease;
+pub mod lease_holder;
 pub mod peer;
 pub mod stack;
 pub mod successor;

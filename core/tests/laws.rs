@@ -678,6 +678,11 @@ laws!(drain, tidegate::drain::Drain, configs::drain(), |_| true);
 laws!(handoff, tidegate::handoff::Handoff, configs::handoff(), |_| true);
 laws!(stack, tidegate::stack::Stack, configs::stack(), |_| true);
 laws!(successor, tidegate::successor::Successor, configs::successor(), |_| true);
+laws!(lease, tidegate::lease::Lease, configs::lease(), |_| true);
+laws!(lease_holder, tidegate::lease_holder::LeaseHolder, configs::lease_holder(), |holder| {
+    // A lease that was held is renewed first (L6).
+    holder.at() != tidegate::lease_holder::State::Holding
+});
 
 /// The configs worth trying.
 mod configs {
@@ -688,7 +693,7 @@ mod configs {
     use tidegate::handoff::{self, UndoHook, WhileDraining};
     use tidegate::stack::{self, Component, Readiness, Restart};
     use tidegate::tunnel::{self, Acceptance, Overflow};
-    use tidegate::{directory, peer, successor};
+    use tidegate::{directory, lease, lease_holder, peer, successor};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -947,5 +952,55 @@ mod configs {
             all(1, 100),
             all(1_000_000_000, MAX_DURATION),
         ]
+    }
+
+    /// The default; everything short, with and without a hold for idle ones; everything long.
+    pub(crate) fn lease() -> Vec<lease::Config> {
+        let all = |duration, unroute_attempts| lease::Config {
+            term: duration,
+            grace: duration,
+            idle_hold: duration,
+            allocate_limit: duration,
+            unroute_limit: duration,
+            unroute_attempts,
+            unroute_pause: duration,
+            quarantine: duration,
+            quarantine_max: duration,
+            suspicion: duration,
+            handoff: duration,
+        };
+        let short = lease::Config {
+            term: 400,
+            suspicion: 100,
+            idle_hold: 0,
+            quarantine_max: 100_000,
+            handoff: 0,
+            ..all(300, 2)
+        };
+        vec![lease::Config::default(), short, all(1, 1), all(MAX_DURATION, 100)]
+    }
+
+    /// The default; no drain to wait for; everything short; everything long.
+    pub(crate) fn lease_holder() -> Vec<lease_holder::Config> {
+        let at_once = lease_holder::Config { drain: 0, drift: 500, term: 90_000, ..Default::default() };
+        let short = lease_holder::Config {
+            term: 12,
+            drain: 1,
+            margin: 1,
+            drift: 0,
+            ask_limit: 1,
+            release_limit: 1,
+            ..Default::default()
+        };
+        let long = lease_holder::Config {
+            term: MAX_DURATION,
+            drain: MAX_DURATION / 3,
+            margin: 1,
+            drift: 1,
+            ask_limit: MAX_DURATION / 10,
+            release_limit: MAX_DURATION,
+            retry: policies().pop().unwrap_or_default(),
+        };
+        vec![lease_holder::Config::default(), at_once, short, long]
     }
 }

@@ -545,7 +545,7 @@ fn t9_a_wake_does_not_come_sooner_than_a_server_asked() {
     host.now = 1_000;
     host.say(Input::Closed {
         generation,
-        code: 1013,
+        code: 1011,
         retry_after: Some(9_000),
         tls: true,
         subscribed: false,
