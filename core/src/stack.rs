@@ -113,7 +113,7 @@ names! {
 
 names! {
     /// The worst that happened. Ordered: the exit code reflects it.
-    pub enum Outcome {
+    pub enum StackOutcome {
         /// Nothing bad: exit code 0, or the config's for a restart.
         Clean = "clean",
         /// A drain failed or took too long, or a component ended with an error when it was told to stop:
@@ -130,7 +130,7 @@ names! {
 
 names! {
     /// What went wrong with a component.
-    pub enum Failure {
+    pub enum ComponentFailure {
         /// It could not be spawned.
         Spawn = "spawn",
         /// Spawning took too long.
@@ -371,7 +371,7 @@ messages! {
             /// Which component.
             component: u32,
             /// What.
-            why: Failure,
+            why: ComponentFailure,
         },
         /// A report: a component is started again after this delay (K4).
         Restarting = "restarting" {
@@ -407,7 +407,7 @@ messages! {
             /// The exit status of that component, 128 and the signal if one ended it; 0 if it had none.
             status: u8,
             /// The worst that happened.
-            outcome: Outcome,
+            outcome: StackOutcome,
             /// From the begin of the stop. Milliseconds.
             duration: Millis,
             /// 0 clean, or `restart_exit_code`; 3 a step of the stop failed, 4 something was killed, 5 a component
@@ -607,7 +607,7 @@ pub struct Stack {
     cause: StopCause,
     culprit: Option<u32>,
     status: u8,
-    outcome: Outcome,
+    outcome: StackOutcome,
     /// Until when another signal is the same one; none before the first.
     merge_until: Option<Millis>,
     /// When all that is left is killed; after that, when it exits regardless.
@@ -677,7 +677,7 @@ impl Rules for Stack {
             cause: StopCause::Asked,
             culprit: None,
             status: 0,
-            outcome: Outcome::Clean,
+            outcome: StackOutcome::Clean,
             merge_until: None,
             stop_by: None,
             forced: false,
@@ -749,25 +749,25 @@ impl Rules for Stack {
             // K3: whether it runs is unknown, so it is killed.
             Why::SpawnLimit => {
                 self.kill(index, false, effects);
-                self.start_failed(index, Failure::SpawnLimit, 0, effects);
+                self.start_failed(index, ComponentFailure::SpawnLimit, 0, effects);
             }
             // K1
             Why::ReadyDelay => self.up(index, effects),
-            Why::ReadyLimit => self.not_ready(index, Failure::ReadyLimit, effects),
+            Why::ReadyLimit => self.not_ready(index, ComponentFailure::ReadyLimit, effects),
             // K4
             Why::Restart => {
                 self.set(index, Stage::Waiting);
                 self.start_those_that_can(effects);
             }
             // K2
-            Why::DrainCallLimit => self.drain_called(index, Some(Failure::DrainCallLimit), effects),
-            Why::DrainLimit => self.drained(index, Some(Failure::DrainLimit), effects),
+            Why::DrainCallLimit => self.drain_called(index, Some(ComponentFailure::DrainCallLimit), effects),
+            Why::DrainLimit => self.drained(index, Some(ComponentFailure::DrainLimit), effects),
             Why::StopLimit => {
-                self.worst(index, Failure::Killed, Outcome::Forced, effects);
+                self.worst(index, ComponentFailure::Killed, StackOutcome::Forced, effects);
                 self.kill(index, true, effects);
             }
             Why::KillLimit | Why::ReapLimit => {
-                self.worst(index, Failure::Unreaped, Outcome::Forced, effects);
+                self.worst(index, ComponentFailure::Unreaped, StackOutcome::Forced, effects);
                 self.ended(index, effects);
             }
             Why::OlderLimit => self.older_over(index, effects),
@@ -951,12 +951,18 @@ impl Stack {
         }
     }
 
-    fn failed(&self, index: usize, why: Failure, effects: &mut Vec<Effect>) {
+    fn failed(&self, index: usize, why: ComponentFailure, effects: &mut Vec<Effect>) {
         effects.push(Effect::Failed { component: number(index), why });
     }
 
     /// Reports a failure, which the exit code of a stop reflects.
-    fn worst(&mut self, index: usize, why: Failure, outcome: Outcome, effects: &mut Vec<Effect>) {
+    fn worst(
+        &mut self,
+        index: usize,
+        why: ComponentFailure,
+        outcome: StackOutcome,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.phase == Phase::Stopping {
             self.outcome = self.outcome.max(outcome);
         }
@@ -1022,12 +1028,12 @@ impl Stack {
     // K3, K4: what fails.
 
     /// It runs but is not ready: it is stopped like any other.
-    fn not_ready(&mut self, index: usize, why: Failure, effects: &mut Vec<Effect>) {
+    fn not_ready(&mut self, index: usize, why: ComponentFailure, effects: &mut Vec<Effect>) {
         self.signal(index, effects);
         self.start_failed(index, why, 0, effects);
     }
 
-    fn start_failed(&mut self, index: usize, why: Failure, status: u8, effects: &mut Vec<Effect>) {
+    fn start_failed(&mut self, index: usize, why: ComponentFailure, status: u8, effects: &mut Vec<Effect>) {
         self.failed(index, why, effects);
         if self.phase != Phase::Running {
             return;
@@ -1036,7 +1042,7 @@ impl Stack {
             // K3
             self.take_down(StopCause::StartFailed, index, status, effects);
         } else if !self.take_restart(index) {
-            self.failed(index, Failure::RestartBudget, effects);
+            self.failed(index, ComponentFailure::RestartBudget, effects);
             self.take_down(StopCause::Died, index, status, effects);
         }
     }
@@ -1051,7 +1057,7 @@ impl Stack {
         }
         self.show_readiness(effects);
         if !clean {
-            self.failed(index, Failure::Died, effects);
+            self.failed(index, ComponentFailure::Died, effects);
         }
         let component = self.component(index);
         let again = match component.restart {
@@ -1063,7 +1069,7 @@ impl Stack {
             return;
         }
         if again {
-            self.failed(index, Failure::RestartBudget, effects);
+            self.failed(index, ComponentFailure::RestartBudget, effects);
         }
         let cause = if clean && !again { StopCause::Finished } else { StopCause::Died };
         self.take_down(cause, index, status, effects);
@@ -1135,9 +1141,9 @@ impl Stack {
         self.phase = Phase::Stopping;
         (self.intent, self.cause) = (intent, cause);
         self.outcome = match cause {
-            StopCause::Asked | StopCause::Finished => Outcome::Clean,
-            StopCause::Died => Outcome::Died,
-            StopCause::StartFailed => Outcome::StartFailed,
+            StopCause::Asked | StopCause::Finished => StackOutcome::Clean,
+            StopCause::Died => StackOutcome::Died,
+            StopCause::StartFailed => StackOutcome::StartFailed,
         };
         self.stop_by = Some(self.after(self.config.kill_budget.saturating_sub(self.config.margin)));
         self.show_readiness(effects);
@@ -1184,7 +1190,7 @@ impl Stack {
             _ => return,
         }
         if self.forced {
-            self.worst(index, Failure::Killed, Outcome::Forced, effects);
+            self.worst(index, ComponentFailure::Killed, StackOutcome::Forced, effects);
             self.kill(index, true, effects);
         } else if drain && self.part(index).was_up {
             let operation = self.operations.issue();
@@ -1195,9 +1201,9 @@ impl Stack {
         }
     }
 
-    fn drain_called(&mut self, index: usize, failure: Option<Failure>, effects: &mut Vec<Effect>) {
+    fn drain_called(&mut self, index: usize, failure: Option<ComponentFailure>, effects: &mut Vec<Effect>) {
         if let Some(why) = failure {
-            self.worst(index, why, Outcome::StepFailed, effects);
+            self.worst(index, why, StackOutcome::StepFailed, effects);
         }
         let limit = self.component(index).drain_limit;
         let operation = self.operations.issue();
@@ -1205,9 +1211,9 @@ impl Stack {
         effects.push(Effect::AwaitDrained { operation, component: number(index), limit });
     }
 
-    fn drained(&mut self, index: usize, failure: Option<Failure>, effects: &mut Vec<Effect>) {
+    fn drained(&mut self, index: usize, failure: Option<ComponentFailure>, effects: &mut Vec<Effect>) {
         if let Some(why) = failure {
-            self.worst(index, why, Outcome::StepFailed, effects);
+            self.worst(index, why, StackOutcome::StepFailed, effects);
         }
         self.signal(index, effects);
     }
@@ -1236,18 +1242,18 @@ impl Stack {
         self.reap(index, generation, effects);
         match (stage, self.phase) {
             (Stage::Spawning { .. } | Stage::Starting { .. }, Phase::Running) => {
-                self.start_failed(index, Failure::ExitedEarly, shown, effects);
+                self.start_failed(index, ComponentFailure::ExitedEarly, shown, effects);
             }
             (Stage::Up, Phase::Running) => self.died(index, clean, shown, effects),
             // Before its turn.
             (Stage::Up | Stage::Spawning { .. }, _) if !clean => {
-                self.worst(index, Failure::Died, Outcome::Died, effects)
+                self.worst(index, ComponentFailure::Died, StackOutcome::Died, effects)
             }
             (Stage::Draining { .. } | Stage::Emptying { .. }, _) if !clean => {
-                self.worst(index, Failure::Unclean, Outcome::StepFailed, effects);
+                self.worst(index, ComponentFailure::Unclean, StackOutcome::StepFailed, effects);
             }
             (Stage::Stopping { .. }, Phase::Stopping) if !told => {
-                self.worst(index, Failure::Unclean, Outcome::StepFailed, effects);
+                self.worst(index, ComponentFailure::Unclean, StackOutcome::StepFailed, effects);
             }
             _ => {}
         }
@@ -1316,11 +1322,11 @@ impl Stack {
 
     fn older_over(&mut self, index: usize, effects: &mut Vec<Effect>) {
         if let Stage::Lingering { killed: false, .. } = self.part(index).stage {
-            self.worst(index, Failure::Killed, Outcome::Forced, effects);
+            self.worst(index, ComponentFailure::Killed, StackOutcome::Forced, effects);
             self.set(index, Stage::Lingering { until: self.after(self.config.kill_limit), killed: true });
             effects.push(Effect::KillOlder { component: number(index) });
         } else {
-            self.worst(index, Failure::Unreaped, Outcome::Forced, effects);
+            self.worst(index, ComponentFailure::Unreaped, StackOutcome::Forced, effects);
             self.gone(index, effects);
         }
     }
@@ -1332,7 +1338,7 @@ impl Stack {
         for index in 0..self.parts.len() {
             match self.part(index).stage {
                 Stage::Draining { .. } | Stage::Emptying { .. } | Stage::Stopping { .. } => {
-                    self.worst(index, Failure::Killed, Outcome::Forced, effects);
+                    self.worst(index, ComponentFailure::Killed, StackOutcome::Forced, effects);
                     self.kill(index, true, effects);
                 }
                 Stage::Lingering { killed: false, .. } => self.older_over(index, effects),
@@ -1345,8 +1351,10 @@ impl Stack {
         if self.overdue {
             for index in 0..self.parts.len() {
                 if self.part(index).stage != Stage::Gone {
-                    self.worst(index, Failure::Unreaped, Outcome::Forced, effects);
-                    self.set(index, Stage::Gone);
+                    self.worst(index, ComponentFailure::Unreaped, StackOutcome::Forced, effects);
+                    if let Some(part) = self.parts.get_mut(index) {
+                        (part.stage, part.generation) = (Stage::Gone, 0);
+                    }
                 }
             }
             self.exit(effects);
@@ -1365,14 +1373,14 @@ impl Stack {
         let spare = if self.overdue { self.config.margin.div_euclid(2) } else { self.config.margin };
         let duration = self.config.kill_budget.saturating_sub(left.saturating_add(spare));
         let exit_code = match self.outcome {
-            Outcome::Clean if self.cause == StopCause::Asked && self.intent == Intent::Restart => {
+            StackOutcome::Clean if self.cause == StopCause::Asked && self.intent == Intent::Restart => {
                 self.config.restart_exit_code
             }
-            Outcome::Clean => 0,
-            Outcome::StepFailed => EXIT_STEP_FAILED,
-            Outcome::Forced => EXIT_FORCED,
-            Outcome::Died => EXIT_DIED,
-            Outcome::StartFailed => EXIT_START_FAILED,
+            StackOutcome::Clean => 0,
+            StackOutcome::StepFailed => EXIT_STEP_FAILED,
+            StackOutcome::Forced => EXIT_FORCED,
+            StackOutcome::Died => EXIT_DIED,
+            StackOutcome::StartFailed => EXIT_START_FAILED,
         };
         self.phase = Phase::Stopped;
         (self.stop_by, self.merge_until) = (None, None);
@@ -1401,7 +1409,7 @@ impl Stack {
             stage => stage.operation() == Some(operation),
         };
         let Some(index) = self.parts.iter().position(awaits) else { return self.late(operation, input) };
-        let failure = |why: Failure| if done { None } else { Some(why) };
+        let failure = |why: ComponentFailure| if done { None } else { Some(why) };
         match self.part(index).stage {
             Stage::Spawning { .. } if done && self.phase == Phase::Stopping => self.set(index, Stage::Up),
             Stage::Spawning { .. } if done => self.spawned(index, effects),
@@ -1411,7 +1419,7 @@ impl Stack {
                 if let Some(part) = self.parts.get_mut(index) {
                     (part.stage, part.generation) = (Stage::Pausing { until: self.clock.now() }, 0);
                 }
-                self.start_failed(index, Failure::Spawn, 0, effects);
+                self.start_failed(index, ComponentFailure::Spawn, 0, effects);
                 // Unless a stop that this led to has passed it over.
                 if self.part(index).stage != Stage::Gone {
                     self.ended(index, effects);
@@ -1420,12 +1428,12 @@ impl Stack {
             Stage::Killing { until, .. } if done => self.set(index, Stage::Killing { until, spawned: true }),
             Stage::Killing { .. } => self.ended(index, effects),
             Stage::Starting { .. } if done => self.up(index, effects),
-            Stage::Starting { .. } => self.not_ready(index, Failure::NotReady, effects),
-            Stage::Draining { .. } => self.drain_called(index, failure(Failure::DrainCall), effects),
-            Stage::Emptying { .. } => self.drained(index, failure(Failure::DrainUnknown), effects),
+            Stage::Starting { .. } => self.not_ready(index, ComponentFailure::NotReady, effects),
+            Stage::Draining { .. } => self.drain_called(index, failure(ComponentFailure::DrainCall), effects),
+            Stage::Emptying { .. } => self.drained(index, failure(ComponentFailure::DrainUnknown), effects),
             Stage::Reaping { .. } => {
                 if !done {
-                    self.worst(index, Failure::Unreaped, Outcome::Forced, effects);
+                    self.worst(index, ComponentFailure::Unreaped, StackOutcome::Forced, effects);
                 }
                 self.ended(index, effects);
             }

@@ -42,8 +42,8 @@ struct World {
     given_up: BTreeSet<u32>,
     begun: Option<Millis>,
     overdue: bool,
-    worst: Outcome,
-    exit: Option<(u8, Outcome, Option<u32>)>,
+    worst: StackOutcome,
+    exit: Option<(u8, StackOutcome, Option<u32>)>,
     late_by: Millis,
     seen: BTreeSet<String>,
 }
@@ -113,7 +113,7 @@ impl World {
             given_up: BTreeSet::new(),
             begun: None,
             overdue: false,
-            worst: Outcome::Clean,
+            worst: StackOutcome::Clean,
             exit: None,
             late_by: 0,
             seen: BTreeSet::new(),
@@ -320,9 +320,9 @@ impl World {
                 if self.begun.is_none() {
                     self.begun = Some(self.now);
                     self.worst = match cause {
-                        StopCause::Asked | StopCause::Finished => Outcome::Clean,
-                        StopCause::Died => Outcome::Died,
-                        StopCause::StartFailed => Outcome::StartFailed,
+                        StopCause::Asked | StopCause::Finished => StackOutcome::Clean,
+                        StopCause::Died => StackOutcome::Died,
+                        StopCause::StartFailed => StackOutcome::StartFailed,
                     };
                 }
                 self.seen.insert(cause.as_str().into());
@@ -360,13 +360,16 @@ impl World {
         }
     }
 
-    fn failed(&mut self, component: u32, why: Failure) {
+    fn failed(&mut self, component: u32, why: ComponentFailure) {
         self.seen.insert(why.as_str().into());
-        assert!(self.manners != Manners::Good || why == Failure::RestartBudget, "{component}: {why:?}");
-        if why == Failure::Died || why == Failure::ExitedEarly {
+        assert!(
+            self.manners != Manners::Good || why == ComponentFailure::RestartBudget,
+            "{component}: {why:?}"
+        );
+        if why == ComponentFailure::Died || why == ComponentFailure::ExitedEarly {
             self.up.remove(&component);
         }
-        if why == Failure::Unreaped {
+        if why == ComponentFailure::Unreaped {
             self.given_up.insert(component);
             for process in self.processes.values_mut().filter(|process| process.component == component) {
                 (process.reaped, process.alive) = (true, false);
@@ -374,14 +377,14 @@ impl World {
         }
         if self.begun.is_some() {
             let outcome = match why {
-                Failure::DrainCall
-                | Failure::DrainCallLimit
-                | Failure::DrainUnknown
-                | Failure::DrainLimit
-                | Failure::Unclean => Outcome::StepFailed,
-                Failure::Killed | Failure::Unreaped => Outcome::Forced,
-                Failure::Died => Outcome::Died,
-                _ => Outcome::Clean,
+                ComponentFailure::DrainCall
+                | ComponentFailure::DrainCallLimit
+                | ComponentFailure::DrainUnknown
+                | ComponentFailure::DrainLimit
+                | ComponentFailure::Unclean => StackOutcome::StepFailed,
+                ComponentFailure::Killed | ComponentFailure::Unreaped => StackOutcome::Forced,
+                ComponentFailure::Died => StackOutcome::Died,
+                _ => StackOutcome::Clean,
             };
             self.worst = self.worst.max(outcome);
         }
@@ -402,11 +405,11 @@ impl World {
             assert!(self.manners == Manners::Late || !self.stack.overdue, "the checked sum was not enough");
             assert_eq!(outcome, self.worst, "the exit does not reflect the worst");
             let expected = match outcome {
-                Outcome::Clean => 0,
-                Outcome::StepFailed => 3,
-                Outcome::Forced => 4,
-                Outcome::Died => 5,
-                Outcome::StartFailed => 6,
+                StackOutcome::Clean => 0,
+                StackOutcome::StepFailed => 3,
+                StackOutcome::Forced => 4,
+                StackOutcome::Died => 5,
+                StackOutcome::StartFailed => 6,
             };
             assert_eq!(exit_code, expected);
             for (generation, process) in &self.processes {
@@ -432,7 +435,7 @@ fn a_stack_starts_and_stops_in_order_and_in_time_whatever_hangs() {
         world.run(stop_at);
         seen.append(&mut world.seen);
     }
-    for why in Failure::ALL {
+    for why in ComponentFailure::ALL {
         assert!(seen.contains(why.as_str()), "no component failed by {}", why.as_str());
     }
     for cause in StopCause::ALL {
@@ -464,7 +467,7 @@ fn a_stack_without_faults_exits_clean_well_within_its_budget() {
         )
         .unwrap();
         world.run(1_000);
-        assert_eq!(world.exit, Some((0, Outcome::Clean, None)));
+        assert_eq!(world.exit, Some((0, StackOutcome::Clean, None)));
     }
 }
 
