@@ -68,6 +68,7 @@ pub mod drain;
 pub mod lease;
 pub mod lease_holder;
 pub mod peer;
+pub mod saga;
 pub mod tunnel;
 
 pub use contract::{Deadline, Explanation, Machine, Rejection, RejectionCode, Rules, Step, StepOf};

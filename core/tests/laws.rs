@@ -680,6 +680,7 @@ laws!(lease_holder, tidegate::lease_holder::LeaseHolder, configs::lease_holder()
     // A lease that was held is renewed first (L6).
     holder.at() != tidegate::lease_holder::State::Holding
 });
+laws!(saga, tidegate::saga::Saga, configs::saga(), |_| true);
 
 /// The configs worth trying.
 mod configs {
@@ -687,6 +688,7 @@ mod configs {
     use tidegate::backoff::{self, Jitter, Policy};
     use tidegate::close::{Context, Profile, Response, Rule};
     use tidegate::drain::{self, ReleaseStep, StepKind};
+    use tidegate::saga::{self, Compensation, SagaStep};
     use tidegate::tunnel::{self, Acceptance, Overflow};
     use tidegate::{directory, lease, lease_holder, peer};
 
@@ -889,5 +891,74 @@ mod configs {
             retry: policies().pop().unwrap_or_default(),
         };
         vec![lease_holder::Config::default(), at_once, short, long]
+    }
+
+    /// One step; a list with probes, requirements and a fallback; a diamond without retries; a pivot in the middle,
+    /// verified or not; extremes.
+    pub(crate) fn saga() -> Vec<saga::Config> {
+        let step = |name: &str, after: &[&str]| SagaStep {
+            name: name.into(),
+            after: after.iter().map(|name| (*name).into()).collect(),
+            undo_retries: 1,
+            ..Default::default()
+        };
+        let of = |steps: Vec<SagaStep>| saga::Config { steps, ..Default::default() };
+        let one = of(vec![step("only", &[])]);
+        let list = of(vec![
+            SagaStep {
+                undo_requires: vec!["route".into()],
+                fallback: true,
+                fenced: true,
+                ..step("row", &[])
+            },
+            SagaStep { verify: true, lateness: Some(700), retries: 1, ..step("route", &["row"]) },
+            SagaStep { idempotent: true, retries: 2, undo_retries: 0, ..step("reload", &["route"]) },
+        ]);
+        let strict = of(vec![
+            SagaStep { undo_requires: vec!["b".into()], undo_retries: 0, ..step("a", &[]) },
+            SagaStep { undo_retries: 0, ..step("b", &["a"]) },
+            SagaStep { compensation: Compensation::Nothing, ..step("c", &["a"]) },
+            SagaStep { verify: true, ..step("d", &["b", "c"]) },
+        ]);
+        let pivot = |verify, lateness| {
+            of(vec![
+                step("before", &[]),
+                SagaStep {
+                    compensation: Compensation::Pivot,
+                    verify,
+                    lateness,
+                    idempotent: !verify,
+                    retries: 1,
+                    ..step("pivot", &["before"])
+                },
+                SagaStep { compensation: Compensation::Nothing, retries: 1, ..step("after", &["pivot"]) },
+                SagaStep { compensation: Compensation::Nothing, verify, ..step("beside", &["pivot"]) },
+            ])
+        };
+        let quick = SagaStep { limit: 1, undo_limit: 1, verify_limit: 1, verify: true, ..step("quick", &[]) };
+        let shortest = saga::Config { steps: vec![quick], rollback_deadline: 3, append_limit: 1 };
+        let slow = SagaStep {
+            limit: MAX_DURATION / 4,
+            undo_limit: MAX_DURATION / 4,
+            verify_limit: MAX_DURATION / 4,
+            lateness: Some(MAX_DURATION / 4),
+            verify: true,
+            retries: 100,
+            undo_retries: 100,
+            backoff: policies().pop().unwrap_or_default(),
+            ..step("slow", &[])
+        };
+        let longest =
+            saga::Config { steps: vec![slow], rollback_deadline: MAX_DURATION, append_limit: MAX_DURATION };
+        vec![
+            one,
+            list,
+            strict,
+            pivot(false, None),
+            pivot(true, None),
+            pivot(true, Some(50)),
+            shortest,
+            longest,
+        ]
     }
 }
