@@ -186,7 +186,8 @@ settings! {
         limit: Millis = 10_000,
         /// Whether the key makes a second attempt safe when it is unknown what the first one did (G2, G3).
         idempotent: bool = false,
-        /// Whether the resource refuses a do that arrives after its undo (G3).
+        /// Whether the resource refuses a do that arrives after its undo or its fallback (G3). Only a certain undo is
+        /// a fence: a `lateness` beside it covers an undo of unknown outcome.
         fenced: bool = false,
         /// Whether it can be probed for being there.
         verify: bool = false,
@@ -553,11 +554,24 @@ impl Rules for Saga {
         if !self.is_active() || self.mode == Mode::Replaying {
             return None;
         }
-        let append = self.appending.map(|pending| Deadline { at: pending.until, why: Why::AppendLimit });
-        let rollback = self.rollback_until.map(|at| Deadline { at, why: Why::RollbackDeadline });
-        let steps = self.progress.iter().filter_map(timer_of);
-        // On equal times the first in the list.
-        append.into_iter().chain(steps).chain(rollback).min_by_key(|timer| timer.at)
+        let mut first = self.appending.map(|pending| Deadline { at: pending.until, why: Why::AppendLimit });
+        let mut consider = |timer: Deadline<Why>| {
+            // On equal times the first that is considered.
+            if first.is_none_or(|first| timer.at < first.at) {
+                first = Some(timer);
+            }
+        };
+        for progress in &self.progress {
+            if let Stage::Busy(work, moment) = progress.stage
+                && let Some(timer) = timer_of(work, moment)
+            {
+                consider(timer);
+            }
+        }
+        if let Some(at) = self.rollback_until {
+            consider(Deadline { at, why: Why::RollbackDeadline });
+        }
+        first
     }
 
     fn rebase(&mut self, now: Millis) {
@@ -723,8 +737,7 @@ enum UndoOutcome {
     Unknown,
 }
 
-fn timer_of(progress: &Progress) -> Option<Deadline<Why>> {
-    let Stage::Busy(work, moment) = progress.stage else { return None };
+fn timer_of(work: Work, moment: Moment) -> Option<Deadline<Why>> {
     let (limit, due) = match work {
         Work::Do => (Why::DoLimit, Why::DoRetry),
         Work::Undo | Work::FallBack => (Why::UndoLimit, Why::UndoDue),
@@ -786,9 +799,13 @@ impl Saga {
 
     /// The first step that is due for this.
     fn due(&self, why: Why) -> Option<usize> {
-        let due =
-            |progress| timer_of(progress).is_some_and(|timer| timer.why == why && timer.at <= self.now());
-        self.progress.iter().position(due)
+        let now = self.now();
+        self.progress.iter().position(|progress| match progress.stage {
+            Stage::Busy(work, moment) => {
+                timer_of(work, moment).is_some_and(|timer| timer.why == why && timer.at <= now)
+            }
+            _ => false,
+        })
     }
 
     fn stage(&self, step: usize) -> Stage {
@@ -1230,6 +1247,7 @@ impl Saga {
         // waits for what lands late too.
         let (work, at) = match (allowed, settings.fallback) {
             (true, _) => (Work::Undo, progress.hold),
+            (false, true) if settings.fenced => (Work::FallBack, progress.hold),
             (false, true) => (Work::FallBack, progress.hold.max(progress.late)),
             (false, false) => return self.leak(step, LeakReason::Requirement),
         };
@@ -1280,9 +1298,10 @@ impl Saga {
             let pause = progress.escalation.next(&settings.backoff, &mut self.random, None);
             progress.stage = Stage::Busy(work, Moment::Due(add(now, pause)));
         } else if work == Work::Undo && settings.verify {
-            let at = progress.late.unwrap_or(now).max(now);
+            // G3: behind a fence nothing lands late, once the undo that raised it is certain.
+            let late = progress.late.filter(|_| !(settings.fenced && progress.sure));
             progress.escalation.reset();
-            progress.stage = Stage::Busy(Work::Check, Moment::Due(at));
+            progress.stage = Stage::Busy(Work::Check, Moment::Due(late.unwrap_or(now).max(now)));
         } else {
             let sure = progress.sure;
             self.settle(step, work, if sure { None } else { Some(LeakReason::UndoFailed) });
@@ -1295,7 +1314,8 @@ impl Saga {
         else {
             return;
         };
-        let may_land_late = progress.doubt && !settings.fenced && settings.lateness.is_none();
+        let fenced = settings.fenced && progress.sure;
+        let may_land_late = progress.doubt && !fenced && settings.lateness.is_none();
         match (wrong, work) {
             (Some(_), Work::FallBack) => self.leak(step, LeakReason::FallbackFailed),
             (Some(reason), _) => self.leak(step, reason),
