@@ -1713,7 +1713,11 @@ impl Saga {
             Phase::Stuck => self.is_settled(step),
             Phase::Unfinished | Phase::Fenced => !is_busy,
             // There is no unwinding while the pivot may have happened, and nothing comes after it.
-            Phase::Unwinding => !pivot || matches!(progress.stage, Stage::Waiting | Stage::Clean),
+            Phase::Unwinding => {
+                let never_began =
+                    replaying && progress.stage == Stage::Busy(Work::Do, Moment::Intended) && !progress.doubt;
+                !pivot || never_began || matches!(progress.stage, Stage::Waiting | Stage::Clean)
+            }
             Phase::Running => true,
         };
         busy && phase

@@ -18,7 +18,7 @@ const MOST_RETRIES: u64 = 100;
 pub(super) struct Links {
     /// Steps that must be done before it starts.
     pub(super) after: Vec<usize>,
-    /// Steps that must be over before its undo starts: those that came after it, and those below.
+    /// Steps that must be over before its undo starts: all that came after it, and those below.
     pub(super) undo_after: Vec<usize>,
     /// Steps that must be gone for its undo; otherwise it takes its fallback (G6).
     pub(super) requires: Vec<usize>,
@@ -70,9 +70,11 @@ fn inverse(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     (0..edges.len()).map(to).collect()
 }
 
-/// Undo waits for the undos of what came after (G5) and for those that it requires.
+/// Undo waits for the undos of all that came after (G5), behind steps that have none too, and for those that it
+/// requires.
 fn undo_edges(after: &[Vec<usize>], requires: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let mut edges = inverse(after);
+    let before = inverse(after);
+    let mut edges: Vec<_> = (0..before.len()).map(|step| reached(&before, step)).collect();
     for (edges, requires) in edges.iter_mut().zip(requires) {
         for required in requires {
             if !edges.contains(required) {

@@ -279,6 +279,12 @@ impl Saga {
         }
         for step in 0..self.progress.len() {
             match self.stage(step) {
+                // No saga unwinds past a pivot that may have begun: this one was written down, and never did.
+                Stage::Busy(Work::Do, Moment::Intended)
+                    if self.phase == Phase::Unwinding && self.plan.pivot == Some(step) =>
+                {
+                    self.never_began(step);
+                }
                 Stage::Busy(Work::Do, Moment::Intended) => {
                     let limit = self.config.steps.get(step).map_or(0, |step| step.limit);
                     self.note_do(SagaRecord::Unknown, step);

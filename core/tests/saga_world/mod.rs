@@ -9,6 +9,7 @@
 )]
 
 pub mod gateways;
+pub mod graphs;
 pub mod matrix;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -372,7 +373,12 @@ impl<W: World> Host<W> {
             let Entry { sequence, kind, step, attempt, value } = *entry;
             let input = Input::Replay { sequence, kind, step, attempt, value };
             let step = self.machine.handle(self.now, &input).expect("a journal is read from the start");
-            assert!(step.effects.is_empty(), "{input:?} of its own journal led to {:?}", step.effects);
+            assert!(
+                step.effects.is_empty(),
+                "{input:?} of its own journal led to {:?}: {:#?}",
+                step.effects,
+                self.log
+            );
         }
         self.tell(&Input::Recovered { torn });
         assert!(self.machine.phase() != Phase::Refused);
@@ -416,25 +422,30 @@ impl<W: World> Host<W> {
         }
         let reported: BTreeSet<u32> = self.reports.iter().filter_map(leaked).collect();
         assert_eq!(reported, outcome.leaked, "one report for each leak");
+        self.check_cause();
+    }
+
+    /// The original error is unchanged.
+    pub fn check_cause(&self) {
+        let outcome = self.outcome();
         // G6: the original error, unchanged, whatever happened after it.
         let first = self.log.iter().find(|entry| entry.kind == SagaRecord::Unwinding);
         if let (Some(first), Some((cause, step, attempt))) = (first, outcome.cause) {
             let named = tidegate::Name::index(cause);
             assert_eq!((u64::from(named), step, attempt), (first.value, first.step, first.attempt));
-            let kind = match cause {
-                SagaCause::StepFailed => SagaRecord::Failed,
-                SagaCause::StepUnknown => SagaRecord::Unknown,
-                SagaCause::Cancelled => return,
-            };
             let read = journal::read(&self.journal).unwrap();
-            let error = read.frames.iter().find(|frame| {
-                (frame.entry.step, frame.entry.attempt) == (step, attempt)
-                    && matches!(frame.entry.kind, SagaRecord::Failed | SagaRecord::Unknown)
-            });
-            let error = error.expect("an error in the journal");
-            if cause == SagaCause::StepFailed {
-                assert_eq!(error.entry.kind, kind);
+            let is_error = |kind| match cause {
+                SagaCause::StepFailed => kind == SagaRecord::Failed,
+                // An attempt before may be the unknown one.
+                _ => matches!(kind, SagaRecord::Failed | SagaRecord::Unknown),
+            };
+            if cause == SagaCause::Cancelled {
+                return;
             }
+            let error = read.frames.iter().find(|frame| {
+                (frame.entry.step, frame.entry.attempt) == (step, attempt) && is_error(frame.entry.kind)
+            });
+            let error = error.expect("the error of the cause is in the journal");
             assert_eq!(error.payload, self.world.payload(error.entry.kind, step, attempt));
         }
     }
