@@ -75,6 +75,7 @@ machines! {
     tidegate::lease::Lease,
     tidegate::lease_holder::LeaseHolder,
     tidegate::peer::Peer,
+    tidegate::saga::Saga,
     tidegate::tunnel::Tunnel,
 }
 
