@@ -206,3 +206,189 @@ fn has_record(bytes: &[u8]) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MAX_TIME, Name};
+
+    fn entry(sequence: u64) -> Entry {
+        Entry { sequence, kind: SagaRecord::Done, step: Some(2), attempt: 3, value: 300 }
+    }
+
+    fn frame(sequence: u64, payload: &[u8]) -> Vec<u8> {
+        encode(&entry(sequence), payload).unwrap()
+    }
+
+    /// Three records, and where the last one starts.
+    fn three() -> (Vec<u8>, usize) {
+        let first = [frame(1, b"one"), frame(2, b"")].concat();
+        ([first.clone(), frame(3, b"three")].concat(), first.len())
+    }
+
+    /// A frame around any body, with the right checksum.
+    fn sealed(body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap();
+        let bytes = [MAGIC.as_slice(), &length.to_le_bytes(), body].concat();
+        [bytes.as_slice(), &checksum(&bytes).to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn every_record_comes_back_with_its_payload() {
+        for (kind, step, attempt, value) in SagaRecord::ALL.iter().flat_map(|kind| {
+            [(*kind, None, 0, 0), (*kind, Some(u32::MAX), u32::MAX, MAX_TIME), (*kind, Some(0), 1, 1)]
+        }) {
+            let entry = Entry { sequence: MAX_TIME, kind, step, attempt, value };
+            for payload in [b"".as_slice(), b"{\"gateway\":7}", &[0; 1_000], b"TGJ1"] {
+                let bytes = encode(&entry, payload).unwrap();
+                let length = bytes.len();
+                let followed = [bytes, b"more".to_vec()].concat();
+                assert_eq!(decode(&followed), Ok(Frame { entry, payload, length }));
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_pinned_so_that_another_release_can_read_it() {
+        let bytes = frame(1, b"out");
+        let body = [1, 1, 2, 3, 3, 0xac, 0x02, b'o', b'u', b't'];
+        assert_eq!(bytes, sealed(&body));
+        assert_eq!(bytes[..8], *b"TGJ1\x0a\0\0\0");
+        // The numbers of the kinds are the layout, too.
+        let kinds: Vec<_> = SagaRecord::ALL.iter().map(|kind| kind.as_str()).collect();
+        let expected = [
+            "started",
+            "intent",
+            "done",
+            "failed",
+            "unknown",
+            "unwinding",
+            "undo-intent",
+            "undone",
+            "undo-failed",
+            "fallback-intent",
+            "fell-back",
+            "leaked",
+            "retried",
+            "resolved",
+            "committed",
+            "rolled-back",
+            "stuck",
+        ];
+        assert_eq!(kinds, expected);
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_anywhere_has_its_whole_records_and_a_torn_one() {
+        let (bytes, last) = three();
+        let whole = read(&bytes).unwrap();
+        assert_eq!((whole.frames.len(), whole.whole, whole.torn), (3, bytes.len(), false));
+        for cut in last + 1..bytes.len() {
+            let journal = read(&bytes[..cut]).unwrap();
+            assert_eq!((journal.frames.len(), journal.whole, journal.torn), (2, last, true), "cut at {cut}");
+        }
+        let empty = read(b"").unwrap();
+        assert_eq!((empty.frames.len(), empty.whole, empty.torn), (0, 0, false));
+    }
+
+    #[test]
+    fn a_bit_that_flipped_before_the_last_record_is_corruption_never_another_record() {
+        let (bytes, last) = three();
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[place] ^= 1 << bit;
+                match read(&damaged) {
+                    Err(FrameFault::Corrupt(at)) => assert!(place < last && at <= place),
+                    Ok(journal) => {
+                        assert!(place >= last && journal.torn, "bit {bit} of byte {place}");
+                        assert_eq!((journal.frames.len(), journal.whole), (2, last));
+                    }
+                    Err(other) => panic!("bit {bit} of byte {place}: {other}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tail_that_was_never_written_is_torn() {
+        let (bytes, _) = three();
+        for tail in [vec![0; 1], vec![0; 4_096], b"TGJ1".to_vec(), b"TG".to_vec(), vec![0xff; 100]] {
+            let journal = [bytes.clone(), tail].concat();
+            let read = read(&journal).unwrap();
+            assert_eq!((read.frames.len(), read.whole, read.torn), (3, bytes.len(), true));
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_refused_as_such() {
+        let (bytes, _) = three();
+        let later = [bytes.clone(), sealed(&[2, 4, 0, 0, 0, 0, 9, 9])].concat();
+        assert_eq!(read(&later), Err(FrameFault::UnknownVersion(bytes.len())));
+        let fault = FrameFault::UnknownVersion(7).to_string();
+        assert_eq!(fault, "the record at byte 7 has a version that this release does not know");
+    }
+
+    #[test]
+    fn the_same_record_twice_counts_once_and_another_one_in_its_place_is_refused() {
+        let twice = [frame(1, b"a"), frame(1, b"a"), frame(2, b"b")].concat();
+        let journal = read(&twice).unwrap();
+        assert_eq!((journal.frames.len(), journal.whole), (2, twice.len()));
+        for wrong in
+            [vec![frame(1, b"a"), frame(1, b"b")], vec![frame(2, b"a")], vec![frame(1, b"a"), frame(3, b"c")]]
+        {
+            assert!(matches!(read(&wrong.concat()), Err(FrameFault::Corrupt(_))), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_that_no_saga_writes_are_corrupt() {
+        let none: &[u8] = &[];
+        let mut beyond = vec![1];
+        beyond.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
+        beyond.extend_from_slice(&[2, 0, 0, 0]);
+        let wide_step = [1, 1, 2, 0x81, 0x80, 0x80, 0x80, 0x10, 0, 0];
+        for body in [none, &[1], &[1, 1, 17, 0, 0, 0], &[1, 1, 2, 0, 0], &beyond, &wide_step] {
+            assert_eq!(decode(&sealed(body)), Err(FrameFault::Corrupt(0)), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_payload_has_a_limit() {
+        let longest = vec![7; MAX_PAYLOAD];
+        let largest = Entry {
+            sequence: MAX_TIME,
+            step: Some(u32::MAX),
+            attempt: u32::MAX,
+            value: MAX_TIME,
+            ..entry(1)
+        };
+        let bytes = encode(&largest, &longest).unwrap();
+        assert_eq!(decode(&bytes).map(|frame| frame.payload.len()), Ok(MAX_PAYLOAD));
+        assert_eq!(encode(&largest, &[longest.as_slice(), b"x"].concat()), Err(FrameFault::TooLong));
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic() {
+        let mut random = crate::Random::seeded(1);
+        let (bytes, _) = three();
+        for _ in 0..20_000 {
+            let mut bytes = bytes.clone();
+            for _ in 0..random.between(1, 4) {
+                let place = usize::try_from(random.between(0, bytes.len() as u64 - 1)).unwrap();
+                match random.between(0, 3) {
+                    0 => bytes[place] = u8::try_from(random.between(0, 255)).unwrap(),
+                    1 => bytes.truncate(place),
+                    2 => bytes.extend_from_within(place..),
+                    _ => drop(bytes.remove(place)),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            if let Ok(journal) = read(&bytes) {
+                assert!(journal.whole <= bytes.len() && journal.torn == (journal.whole < bytes.len()));
+            }
+        }
+    }
+}
