@@ -1225,7 +1225,7 @@ impl Saga {
 
     /// G6: a cause like any other, unless everything is done or cannot be undone.
     fn cancel(&mut self) {
-        if !self.past_pivot() && !self.is_done() && !self.is_ending() {
+        if !self.past_pivot() && !self.is_ending() {
             self.origin.get_or_insert(Origin::CANCEL);
         }
     }

@@ -193,3 +193,14 @@ fn what_was_written_is_counted() {
     assert_eq!(saga.sequence(), writes as u64);
     assert_eq!(saga.phase(), Phase::RolledBack);
 }
+
+#[test]
+fn g6_a_cancel_that_comes_too_late_changes_nothing() {
+    let mut saga = saga(vec![step("a", &[])]);
+    saga.handle(0, &Input::Start).unwrap();
+    (1..=4).for_each(|operation| drop(saga.handle(0, &Input::Done { operation }).unwrap()));
+    assert_eq!(saga.phase(), Phase::Running, "its end is being written");
+    let before = saga.clone();
+    assert_eq!(saga.handle(0, &Input::Cancel).unwrap().effects, []);
+    assert_eq!(saga, before);
+}
