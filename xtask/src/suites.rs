@@ -83,12 +83,6 @@ const SUITES: &[Suite] = &[
         arguments: &["run", "--silent", "test", "--workspace", "tidegate"],
         reading: Reading::NodeTest,
     },
-    Suite {
-        name: "demo",
-        program: "node",
-        arguments: &["--import", "tsx", "examples/relay/demo/main.ts", "--quick"],
-        reading: Reading::Whole,
-    },
 ];
 
 /// Runs the suites named, or all.
