@@ -174,7 +174,8 @@ describe('a lifecycle', () => {
     })
     const publicConnection = connect(publicServer.port, '127.0.0.1')
     publicConnection.resume()
-    const life = quick({ flush: 50 })
+    // Time enough on any machine: nothing here is to end by its deadline.
+    const life = quick({ flush: 50, grace: 60_000, killBudget: 90_000 })
       .http(publicServer.server)
       .http(peerServer.server, { door: 'peer' })
       .tunnels(source)
