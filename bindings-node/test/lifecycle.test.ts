@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
 import { Agent, createServer } from 'node:http'
 import { connect } from 'node:net'
 import { describe, it } from 'node:test'
@@ -172,14 +173,15 @@ describe('a lifecycle', () => {
     peerServer.server.on('connection', () => {
       peerConnections += 1
     })
-    const publicConnection = connect(publicServer.port, '127.0.0.1')
-    publicConnection.resume()
     // Time enough on any machine: nothing here is to end by its deadline.
     const life = quick({ flush: 50, grace: 60_000, killBudget: 90_000 })
       .http(publicServer.server)
       .http(peerServer.server, { door: 'peer' })
       .tunnels(source)
     life.start()
+    const publicConnection = connect(publicServer.port, '127.0.0.1')
+    publicConnection.resume()
+    await once(publicServer.server, 'connection')
     void life.stop()
     await until(() => !publicServer.server.listening, 'the public door to close')
     assert.equal((await get(peerServer.port, '/', agent)).status, 200)

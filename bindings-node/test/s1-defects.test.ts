@@ -102,14 +102,17 @@ test('S1 defect 3: a peer that is dead after its drain notice, or its close fram
       socket.pause() // reads nothing, answers nothing, ends nothing
     })
     const { tunnel } = client(t, { endpoints: [dead.url, alive.url], acceptance: 'first-inbound' })
+    const states: string[] = []
+    tunnel.on('state', ({ state }) => states.push(state))
     await until(() => dead.connections.length === 1)
     const begin = performance.now()
     await until(() => alive.dials.length === 1)
     const took = performance.now() - begin
-    assert.ok(took < 1_500, `it moved after ${took} ms`)
-    // Before it breaks: nothing was done to the old connection yet. (A close frame has ended it already.)
-    if (index === 0) assert.equal(tunnel.state, 'moving')
+    // A dead peer that is waited for costs 30 s and more.
+    assert.ok(took < 15_000, `it moved after ${took} ms`)
     await until(() => tunnel.connection?.endpoint === 1)
+    // Before it breaks: nothing was done to the old connection yet. (A close frame has ended it already.)
+    if (index === 0) assert.ok(states.includes('moving'), states.join(', '))
     assert.deepEqual([dead.connections.length, alive.dials.length], [1, 1])
   }
 })
