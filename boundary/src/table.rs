@@ -67,7 +67,14 @@ macro_rules! machines {
     };
 }
 
-machines! {}
+machines! {
+    tidegate::backoff::Backoff,
+    tidegate::close::ClosePolicy,
+    tidegate::directory::Directory,
+    tidegate::drain::Drain,
+    tidegate::peer::Peer,
+    tidegate::tunnel::Tunnel,
+}
 
 fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))

@@ -281,3 +281,42 @@ pub(crate) fn earliest<W: Copy, const N: usize>(timers: [(Option<Millis>, W); N]
     }
     first
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_timers_that_are_due_together_the_first_in_the_list_comes_first() {
+        assert_eq!(earliest([(None, 'a'), (None, 'b')]), None);
+        assert_eq!(
+            earliest([(Some(9), 'a'), (None, 'b'), (Some(8), 'c')]),
+            Some(Deadline { at: 8, why: 'c' })
+        );
+        assert_eq!(
+            earliest([(None, 'a'), (Some(8), 'b'), (Some(8), 'c')]),
+            Some(Deadline { at: 8, why: 'b' })
+        );
+    }
+
+    #[test]
+    fn a_time_is_moved_with_the_clock_and_cut_when_it_has_passed() {
+        let mut times = [Some(10), Some(100), Some(107), None];
+        times.iter_mut().for_each(|time| shift_timer(time, 100, 1_000));
+        assert_eq!(times, [Some(1_000), Some(1_000), Some(1_007), None]);
+        let mut never = crate::NEVER;
+        shift(&mut never, 0, 5);
+        assert_eq!(never, crate::NEVER);
+    }
+
+    #[test]
+    fn a_rejection_says_what_was_wrong_with_what() {
+        let said = |code| Rejection { code, input: "begin", state: "stopped" }.to_string();
+        assert_eq!(said(RejectionCode::ImpossibleNow), "input `begin` is impossible in state `stopped`");
+        assert_eq!(
+            said(RejectionCode::NeverIssued),
+            "input `begin` names an operation or a connection that was never issued"
+        );
+        assert_eq!(said(RejectionCode::ValueOutOfRange), "a number of input `begin` is out of range");
+    }
+}

@@ -96,3 +96,46 @@ impl fmt::Display for Faults {
 }
 
 impl core::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_includes_its_ends() {
+        let mut faults = Faults::none();
+        for value in [1, 2, 3] {
+            faults.range("field", value, 1, 3, " ms");
+        }
+        assert_eq!(faults.clone().into_result(), Ok(()));
+        faults.range("low", 0, 1, 3, " ms");
+        faults.range("high", 4, 1, 3, "");
+        faults.duration("long", MAX_DURATION + 1, 0);
+        faults.duration("longest", MAX_DURATION, 0);
+        let found: Vec<_> = faults.list().iter().map(|fault| (&*fault.field, &*fault.message)).collect();
+        let expected = [
+            ("low", "is 0 ms, must be 1 to 3 ms"),
+            ("high", "is 4, must be 1 to 3"),
+            ("long", "is 34560000001 ms, must be 0 to 34560000000 ms"),
+        ];
+        assert_eq!(found, expected);
+        assert!(faults.list().iter().all(|fault| fault.code == FaultCode::OutOfRange));
+        assert!(faults.into_result().is_err());
+    }
+
+    #[test]
+    fn a_fault_of_a_nested_config_names_its_whole_path() {
+        let mut faults = Faults::none();
+        faults.inside("tunnel", |faults| {
+            faults.inside("backoff", |faults| faults.add(FaultCode::Contradiction, "cap", "is wrong"));
+            faults.add(FaultCode::BadName, "profile", "is unknown");
+        });
+        faults.add(FaultCode::OverBudget, "budget", "is small");
+        let fields: Vec<_> = faults.list().iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, ["tunnel.backoff.cap", "tunnel.profile", "budget"]);
+        assert_eq!(
+            faults.to_string(),
+            "the config cannot work:\n  tunnel.backoff.cap is wrong\n  tunnel.profile is unknown\n  budget is small"
+        );
+    }
+}

@@ -7,21 +7,23 @@
 //!
 //! # The contract
 //!
-//! ```ignore
-//! use tidegate::{Machine, drain::{Config, Drain, Input, Effect}};
+//! ```
+//! use tidegate::{Intent, Machine, drain::{Config, Drain, Effect, Input}};
 //!
 //! // A config that cannot work is refused here, with every fault named.
 //! let mut drain = Drain::new(Config::default(), 42, 0)?;
-//! drain.handle(0, Input::Started)?;
+//! drain.handle(0, &Input::Started)?;
 //!
 //! // One call in, one step out: what to start, in this order, and when to come back.
-//! let step = drain.handle(1_000, Input::Signal { intent: tidegate::Intent::Restart })?;
+//! let step = drain.handle(1_000, &Input::Signal { intent: Intent::Restart })?;
 //! assert_eq!(step.effects.first(), Some(&Effect::Readiness { ready: false }));
 //! let wake = step.deadline.expect("a drain never waits for ever");
+//!
+//! // The lame-duck time is over: the public door closes, and the host says when it has.
 //! let step = drain.tick(wake.at)?;
-//! # let _ = step;
+//! assert!(matches!(step.effects.last(), Some(Effect::ClosePublicDoor { .. })));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```ignore
+//! ```
 //!
 //! * [`Machine::handle`] works off everything that is due, then the input. [`Machine::tick`] is the same
 //!   for time alone; early and spurious ticks do nothing.
@@ -72,7 +74,7 @@ pub use fault::{Fault, FaultCode, Faults};
 pub use operation::{Answer, OperationId, Operations};
 pub use random::{Draw, Random};
 pub use record::{Reader, Record, RecordFault, Writer};
-pub use time::{Clock, MAX_DURATION, MAX_TIME, Millis, add, until};
+pub use time::{Clock, MAX_DURATION, MAX_TIME, Millis, NEVER, add, until};
 pub use wire::{
     Field, FieldKind, FieldSpec, MAX_FIELDS, Message, NONE, Name, NameSpec, Setting, SettingSpec, Settings,
     SettingsSpec, Variant, Words,

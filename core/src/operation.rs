@@ -58,3 +58,31 @@ impl Record for Operations {
         Ok(Self { issued: from.small()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_count_up_from_1() {
+        let mut operations = Operations::default();
+        assert_eq!([operations.issue(), operations.issue(), operations.issue()], [1, 2, 3]);
+        assert_eq!(operations.issued(), 3);
+    }
+
+    #[test]
+    fn an_answer_is_awaited_late_or_made_up() {
+        let operations = Operations { issued: 3 };
+        let judged = [0, 1, 2, 3, 4, u32::MAX].map(|id| operations.judge(id, Some(2)));
+        use Answer::{Awaited, Late, NeverIssued};
+        assert_eq!(judged, [NeverIssued, Late, Awaited, Late, NeverIssued, NeverIssued]);
+        assert_eq!(operations.judge(3, None), Late);
+        assert_eq!(Operations::default().judge(1, None), NeverIssued);
+    }
+
+    #[test]
+    fn the_last_id_is_used_again_rather_than_a_stale_one() {
+        let mut operations = Operations { issued: u32::MAX - 1 };
+        assert_eq!([operations.issue(), operations.issue()], [u32::MAX; 2]);
+    }
+}

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{MAX_TIME, Millis};
+use crate::{MAX_TIME, Millis, NEVER};
 
 const MAGIC: &[u8] = b"TGR1";
 /// A record that lay around longer than this counts as this old (every duration has passed by then).
@@ -160,12 +160,12 @@ impl<'a> Reader<'a> {
         u32::try_from(self.number()?).map_err(|_| RecordFault::Corrupt)
     }
 
-    /// Takes a time or a duration: at most [`MAX_TIME`].
+    /// Takes a time or a duration: at most [`NEVER`].
     ///
     /// # Errors
     /// [`RecordFault::Corrupt`] when none follows or it is later.
     pub fn time(&mut self) -> Result<Millis, RecordFault> {
-        self.number().and_then(|time| if time <= MAX_TIME { Ok(time) } else { Err(RecordFault::Corrupt) })
+        self.number().and_then(|time| if time <= NEVER { Ok(time) } else { Err(RecordFault::Corrupt) })
     }
 
     /// Takes a timer that may be unset.
@@ -226,4 +226,123 @@ fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sealed record of a machine `test`, version 3.
+    fn sealed(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new("test", 3);
+        write(&mut writer);
+        writer.finish()
+    }
+
+    /// What `read` finds in a record of these bytes, and nothing may be left after it.
+    fn found<T>(
+        bytes: &[u8],
+        read: impl FnOnce(&mut Reader<'_>) -> Result<T, RecordFault>,
+    ) -> Result<T, RecordFault> {
+        let record = sealed(|writer| writer.bytes.extend_from_slice(bytes));
+        let mut reader = Reader::open(&record, "test", 3)?;
+        let value = read(&mut reader)?;
+        reader.finish()?;
+        Ok(value)
+    }
+
+    #[test]
+    fn every_number_comes_back() {
+        let powers = (0..64).map(|bit| 1_u64 << bit);
+        let numbers: Vec<u64> =
+            powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX]).collect();
+        let record = sealed(|writer| numbers.iter().for_each(|number| writer.number(*number)));
+        let mut reader = Reader::open(&record, "test", 3).unwrap();
+        for number in numbers {
+            assert_eq!(reader.number(), Ok(number));
+        }
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn everything_else_comes_back() {
+        let record = sealed(|writer| {
+            writer.text("καλημέρα");
+            writer.flag(true);
+            writer.optional(None);
+            writer.optional(Some(u64::MAX));
+            writer.optional(Some(NEVER));
+            writer.length(100_000);
+        });
+        let mut reader = Reader::open(&record, "test", 3).unwrap();
+        assert_eq!(reader.text(), Ok("καλημέρα"));
+        assert_eq!(reader.flag(), Ok(true));
+        assert_eq!(reader.timer(), Ok(None));
+        assert_eq!(reader.optional(), Ok(Some(u64::MAX)));
+        assert_eq!(reader.timer(), Ok(Some(NEVER)));
+        assert_eq!(reader.length(), Ok(100_000));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn values_that_no_machine_writes_are_corrupt() {
+        let corrupt = Some(RecordFault::Corrupt);
+        assert_eq!(found(&[], |reader| reader.number()).err(), corrupt, "nothing");
+        assert_eq!(found(&[0x80], |reader| reader.number()).err(), corrupt, "an unfinished number");
+        assert_eq!(found(&[0xff; 9], |reader| reader.number()).err(), corrupt);
+        let beyond = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
+        assert_eq!(found(&beyond, |reader| reader.number()).err(), corrupt, "a number beyond 64 bits");
+        let endless = [0x80; 11];
+        assert_eq!(found(&endless, |reader| reader.number()).err(), corrupt);
+        assert_eq!(found(&[2], |reader| reader.flag()).err(), corrupt, "a boolean of 2");
+        assert_eq!(found(&[2, 0], |reader| reader.timer()).err(), corrupt);
+        assert_eq!(
+            found(&[3, b'a', b'b'], |reader| reader.text().map(str::len)).err(),
+            corrupt,
+            "a cut text"
+        );
+        assert_eq!(found(&[1, 0xff], |reader| reader.text().map(str::len)).err(), corrupt, "no UTF-8");
+        assert_eq!(found(&[0, 0], |reader| reader.number()).err(), corrupt, "something left over");
+        let number = |number| {
+            let mut writer = Writer { bytes: Vec::new() };
+            writer.number(number);
+            writer.bytes
+        };
+        assert_eq!(found(&number(1 << 32), |reader| reader.small()).err(), corrupt);
+        assert_eq!(found(&number(u64::from(u32::MAX)), |reader| reader.small()), Ok(u32::MAX));
+        assert_eq!(found(&number(NEVER + 1), |reader| reader.time()).err(), corrupt);
+        assert_eq!(found(&number(100_001), |reader| reader.length()).err(), corrupt);
+    }
+
+    #[test]
+    fn the_record_of_another_machine_or_version_is_named_as_such() {
+        let record = sealed(|_| {});
+        assert!(Reader::open(&record, "test", 3).is_ok());
+        assert_eq!(Reader::open(&record, "tes", 3).err(), Some(RecordFault::OtherMachine));
+        assert_eq!(Reader::open(&record, "test", 2).err(), Some(RecordFault::UnknownVersion(3)));
+        let message = RecordFault::UnknownVersion(3).to_string();
+        assert_eq!(message, "the snapshot has version 3, which this release does not know");
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_corrupt() {
+        let resealed = |body: &[u8]| [body, &checksum(body).to_le_bytes()].concat();
+        let none: &[u8] = &[];
+        for bytes in [none, b"TGR1", &[0; 7], &[0; 8], &resealed(b""), &resealed(b"TGR"), &resealed(b"TGR2")]
+        {
+            assert_eq!(Reader::open(bytes, "test", 3).err(), Some(RecordFault::Corrupt), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_layout_is_pinned_so_that_another_release_can_read_it() {
+        let record = sealed(|writer| {
+            writer.number(300);
+            writer.text("é");
+        });
+        let body = [b"TGR1".as_slice(), &[4], b"test", &[3, 0xac, 0x02, 2, 0xc3, 0xa9]].concat();
+        assert_eq!(record[..record.len() - 8], body);
+        // FNV-1a of nothing and of "a", as published.
+        assert_eq!([checksum(b""), checksum(b"a")], [0xcbf2_9ce4_8422_2325, 0xaf63_dc4c_8601_ec8c]);
+    }
 }

@@ -13,10 +13,14 @@ pub const MAX_TIME: Millis = (1 << 53) - 1;
 /// of a few of them never come near [`MAX_TIME`].
 pub const MAX_DURATION: Millis = 400 * 24 * 60 * 60 * 1000;
 
-/// `at` plus `duration`, never past [`MAX_TIME`].
+/// The instant after the last that a host can say (2^53, still exact as a JavaScript number). A timer at the end
+/// of time stands here and not at [`MAX_TIME`], where it would be due again as soon as it is re-armed.
+pub const NEVER: Millis = MAX_TIME + 1;
+
+/// `at` plus `duration`, never past [`NEVER`]: later than `at` for every `at` that a host can say.
 #[must_use]
 pub fn add(at: Millis, duration: Millis) -> Millis {
-    at.saturating_add(duration).min(MAX_TIME)
+    at.saturating_add(duration).min(NEVER)
 }
 
 /// What is left from `now` until `at`; zero when that is past.
@@ -58,5 +62,36 @@ impl Clock {
     /// Moves the clock to `now`, for a machine whose times are being [rebased](crate::Rules::rebase).
     pub fn rebase(&mut self, now: Millis) {
         self.now = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_after_any_that_a_host_can_say_is_later() {
+        assert_eq!(add(5, 7), 12);
+        assert_eq!(add(MAX_TIME, 1), NEVER);
+        assert_eq!(add(MAX_TIME, u64::MAX), NEVER);
+        assert_eq!(add(MAX_TIME - 1, MAX_DURATION), NEVER);
+        assert_eq!(NEVER, MAX_TIME + 1);
+    }
+
+    #[test]
+    fn nothing_is_left_until_a_time_that_has_passed() {
+        assert_eq!([until(5, 12), until(12, 12), until(13, 12)], [7, 0, 0]);
+    }
+
+    #[test]
+    fn a_clock_goes_on_never_back_and_not_beyond_the_last_time() {
+        let clock = Clock::starting_at(10);
+        assert_eq!(clock.advanced(11).map(Clock::now), Ok(11));
+        assert_eq!(clock.advanced(9).map(Clock::now), Ok(10));
+        assert_eq!(clock.advanced(MAX_TIME).map(Clock::now), Ok(MAX_TIME));
+        let refused = clock.advanced(MAX_TIME + 1).unwrap_err();
+        assert_eq!(refused.code, RejectionCode::TimeOutOfRange);
+        assert_eq!(refused.to_string(), "the time is beyond 2^53 - 1 milliseconds");
+        assert_eq!(Clock::starting_at(u64::MAX).now(), MAX_TIME);
     }
 }

@@ -481,3 +481,176 @@ macro_rules! record_fields {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FieldKind, Millis};
+
+    names! {
+        /// A colour.
+        pub enum Colour {
+            /// The first.
+            Red = "red",
+            /// The second.
+            DarkBlue = "dark-blue",
+        }
+    }
+
+    messages! {
+        /// A message.
+        pub enum Told as "TestTold" {
+            /// Without fields.
+            Nothing = "nothing",
+            /// With every kind of field.
+            Everything = "everything" {
+                /// A boolean.
+                flag: bool,
+                /// Small.
+                byte: u8,
+                /// Larger.
+                code: u16,
+                /// Larger.
+                count: u32,
+                /// A time.
+                at: Millis,
+                /// A word.
+                colour: Colour,
+                /// Maybe a number.
+                maybe: Option<u8>,
+                /// Maybe a word.
+                shade: Option<Colour>,
+            },
+        }
+    }
+
+    settings! {
+        /// A nested group.
+        pub struct Inner as "TestInner" {
+            /// A number. Its unit.
+            number: u8 = 7,
+        }
+    }
+
+    settings! {
+        /// A config.
+        pub struct Outer as "TestOuter" {
+            /// A text.
+            name: String = String::from("x"),
+            /// Groups.
+            list: Vec<Inner> = Vec::new(),
+            /// Maybe a time.
+            time: Option<Millis> = None,
+            /// A boolean.
+            flag: bool = true,
+            /// A word.
+            colour: Colour = Colour::DarkBlue,
+        }
+    }
+
+    fn everything() -> Told {
+        Told::Everything {
+            flag: true,
+            byte: 255,
+            code: 65_535,
+            count: u32::MAX,
+            at: MAX_TIME,
+            colour: Colour::DarkBlue,
+            maybe: None,
+            shade: Some(Colour::Red),
+        }
+    }
+
+    #[test]
+    fn a_message_is_a_tag_and_its_fields_in_order() {
+        assert_eq!((Told::Nothing.tag(), Told::Nothing.type_name()), (0, "nothing"));
+        assert_eq!(Told::Nothing.words().as_slice(), [0; 0]);
+        assert_eq!((everything().tag(), everything().type_name()), (1, "everything"));
+        let words = everything().words();
+        assert_eq!(words.as_slice(), [1, 255, 65_535, 4_294_967_295, MAX_TIME, 1, NONE, 0]);
+        assert_eq!(Told::from_words(1, words.as_slice()), Some(everything()));
+        assert_eq!(Told::from_words(0, &[]), Some(Told::Nothing));
+    }
+
+    #[test]
+    fn a_field_that_is_missing_or_out_of_range_makes_no_message() {
+        let good = [1, 255, 65_535, 4_294_967_295, MAX_TIME, 1, NONE, 0];
+        let out_of_range = [2, 256, 65_536, 4_294_967_296, MAX_TIME + 1, 2, 256, 2];
+        for (place, word) in out_of_range.into_iter().enumerate() {
+            let mut words = good;
+            words[place] = word;
+            assert_eq!(Told::from_words(1, &words), None, "field {place}");
+            assert_eq!(Told::from_words(1, &good[..place]), None, "without field {place}");
+        }
+        assert_eq!(Told::from_words(2, &good), None);
+    }
+
+    #[test]
+    fn more_words_than_a_message_may_have_are_dropped() {
+        let mut words = Words::default();
+        (0..10).for_each(|word| words.push(word));
+        assert_eq!(words.as_slice(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn descriptions_say_what_stands_in_the_source() {
+        assert_eq!((Told::NAME, Told::DOC), ("TestTold", [" A message."].as_slice()));
+        let fields = Told::VARIANTS[1].fields;
+        assert_eq!((fields[1].name, fields[1].doc), ("byte", [" Small."].as_slice()));
+        assert!(matches!(fields[4].kind, FieldKind::Integer(MAX_TIME)));
+        assert!(matches!(fields[6].kind, FieldKind::Optional(FieldKind::Integer(255))));
+        assert!(matches!(fields[5].kind, FieldKind::Name(NameSpec { name: "Colour", .. })));
+        let values: Vec<_> = Colour::SPEC.values.iter().map(|(word, _)| *word).collect();
+        assert_eq!(values, ["red", "dark-blue"]);
+        let spec = Outer::SPEC;
+        assert_eq!((spec.name, spec.fields[0].default), ("TestOuter", "String::from(\"x\")"));
+        let FieldKind::List(FieldKind::Group(inner)) = &spec.fields[1].kind else { panic!("{spec:?}") };
+        assert_eq!((inner.name, inner.fields[0].name, inner.fields[0].default), ("TestInner", "number", "7"));
+        assert!(matches!(spec.fields[2].kind, FieldKind::Optional(FieldKind::Integer(MAX_TIME))));
+    }
+
+    #[test]
+    fn words_of_a_closed_set_have_numbers_in_order() {
+        for (number, colour) in Colour::ALL.iter().enumerate() {
+            assert_eq!(usize::from(colour.index()), number);
+            assert_eq!(Colour::take(colour.put()), Some(*colour));
+        }
+        assert_eq!(Colour::DarkBlue.as_str(), "dark-blue");
+        assert_eq!(Colour::take(u64::MAX), None);
+    }
+
+    fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new("test", 1);
+        write(&mut writer);
+        writer.finish()
+    }
+
+    #[test]
+    fn a_config_comes_back_from_a_record_and_a_value_out_of_range_does_not() {
+        let config = Outer {
+            name: "gateway".into(),
+            list: vec![Inner { number: 1 }, Inner { number: 255 }],
+            time: Some(u64::MAX),
+            flag: false,
+            colour: Colour::Red,
+        };
+        let record = written(|writer| Arc::new(config.clone()).write(writer));
+        let mut reader = Reader::open(&record, "test", 1).unwrap();
+        assert_eq!(Arc::<Outer>::read(&mut reader), Ok(Arc::new(config)));
+        assert_eq!(reader.finish(), Ok(()));
+
+        let record = written(|writer| writer.number(256));
+        let mut reader = Reader::open(&record, "test", 1).unwrap();
+        assert_eq!(Inner::read(&mut reader), Err(RecordFault::Corrupt));
+        let record = written(|writer| writer.number(2));
+        let mut reader = Reader::open(&record, "test", 1).unwrap();
+        assert_eq!(Colour::read(&mut reader), Err(RecordFault::Corrupt));
+    }
+
+    #[test]
+    fn a_list_of_a_length_beyond_reason_is_refused_before_it_is_read() {
+        let record = written(|writer| writer.number(u64::MAX));
+        let mut reader = Reader::open(&record, "test", 1).unwrap();
+        assert_eq!(Vec::<u8>::read(&mut reader), Err(RecordFault::Corrupt));
+    }
+}

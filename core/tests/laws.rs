@@ -1,0 +1,687 @@
+//! The laws that every machine obeys, once for all of them, over generated scripts.
+//!
+//! A script is planned blindly (proptest shrinks the plan) and made concrete against the machine that runs it:
+//! times aim at its deadline, operations and connections at those that it has issued. Every step of every
+//! script goes through [`lawful`]. At the end of the file is one line per machine, with the configs worth
+//! trying: the defaults, the extremes that `check` accepts, and whatever turns a rule on.
+//!
+//! `PROPTEST_CASES` asks for more cases than the default, `PROPTEST_RNG_SEED` for other ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config as Cases, RngSeed, TestRunner};
+use tidegate::{
+    Draw, FieldKind, FieldSpec, MAX_FIELDS, MAX_TIME, Machine, Message, Millis, NONE, Name, Random,
+    Rejection, RejectionCode, Rules, StepOf, Variant, until,
+};
+
+/// More effects than this in one step are a burst: nothing that is late is caught up on piece by piece.
+const BURST: usize = 200;
+
+/// When a step of a script happens.
+#[derive(Debug, Clone, Copy)]
+enum When {
+    /// Exactly when the machine wants to be woken.
+    Deadline,
+    /// One millisecond too early.
+    BeforeDeadline,
+    /// Late.
+    AfterDeadline(Millis),
+    /// After the latest time.
+    Later(Millis),
+    /// The host's clock ran backwards.
+    Back(Millis),
+    /// So long before the end of time.
+    End(Millis),
+    /// After it.
+    Beyond(u64),
+}
+
+/// One step of a script, not yet made concrete.
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    when: When,
+    what: usize,
+    fields: [u64; MAX_FIELDS],
+}
+
+/// Times that every machine tells apart.
+fn ordinary_time() -> impl Strategy<Value = When> {
+    prop_oneof![
+        8 => Just(When::Deadline),
+        2 => Just(When::BeforeDeadline),
+        2 => (0..5_000_u64).prop_map(When::AfterDeadline),
+        1 => (0..1_000_000_000_u64).prop_map(When::AfterDeadline),
+        6 => (0..2_000_u64).prop_map(When::Later),
+        2 => (0..1_000_000_u64).prop_map(When::Later),
+        1 => (1..1_000_000_u64).prop_map(When::Back),
+    ]
+}
+
+/// And those at the end of time.
+fn any_time() -> impl Strategy<Value = When> {
+    prop_oneof![
+        40 => ordinary_time(),
+        1 => (0..MAX_TIME).prop_map(When::Later),
+        1 => (0..100_000_u64).prop_map(When::End),
+        1 => any::<u64>().prop_map(When::Beyond),
+    ]
+}
+
+fn script(time: impl Strategy<Value = When>, longest: usize) -> impl Strategy<Value = Vec<Planned>> {
+    let step = (time, any::<usize>(), any::<[u64; MAX_FIELDS]>()).prop_map(|(when, what, fields)| Planned {
+        when,
+        what,
+        fields,
+    });
+    prop::collection::vec(step, 0..longest)
+}
+
+fn source() -> impl Strategy<Value = Random> {
+    let draw = prop_oneof![Just(Draw::Min), Just(Draw::Mid), Just(Draw::Max)];
+    prop_oneof![
+        any::<u64>().prop_map(Random::seeded),
+        prop::collection::vec(draw, 0..20).prop_map(|draws| Random::scripted(&draws)),
+    ]
+}
+
+fn cases(count: u32) -> Cases {
+    let mut cases = Cases { failure_persistence: None, ..Cases::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        cases.cases = count;
+    }
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        cases.rng_seed = RngSeed::Fixed(0x7469_6465);
+    }
+    cases
+}
+
+/// A machine with what its host knows.
+struct Run<M> {
+    machine: M,
+    operation: u64,
+    generation: u64,
+    /// Operations that the host has not answered.
+    outstanding: BTreeSet<u64>,
+}
+
+impl<M: Machine> Run<M> {
+    fn start(config: &M::Config, random: &Random, now: Millis) -> Self {
+        let machine = M::drawing(config.clone(), random.clone(), now).expect("a config that can work");
+        Self::of(machine)
+    }
+
+    fn of(machine: M) -> Self {
+        Self { machine, operation: 0, generation: 0, outstanding: BTreeSet::new() }
+    }
+
+    fn now(&self) -> Millis {
+        self.machine.clock().now()
+    }
+
+    /// What a host knows that nothing it was asked for is still to be answered, whatever the machine is.
+    fn owes_nothing(&self) -> bool {
+        self.outstanding.is_empty() && self.generation == 0
+    }
+
+    fn time(&self, when: When) -> u64 {
+        let now = self.now();
+        let deadline = self.machine.deadline().map_or(now, |deadline| deadline.at);
+        match when {
+            When::Deadline => deadline.min(MAX_TIME),
+            When::BeforeDeadline => deadline.saturating_sub(1),
+            When::AfterDeadline(by) => deadline.saturating_add(by).min(MAX_TIME),
+            When::Later(by) => now.saturating_add(by).min(MAX_TIME),
+            When::Back(by) => now.saturating_sub(by),
+            When::End(before) => MAX_TIME - before,
+            When::Beyond(by) => MAX_TIME.saturating_add(1).saturating_add(by),
+        }
+    }
+
+    /// The input of a planned step; none is a tick.
+    fn input(&self, planned: &Planned) -> Option<M::Input> {
+        if planned.what.is_multiple_of(4) {
+            return None;
+        }
+        let tag = (planned.what / 4) % M::Input::VARIANTS.len();
+        let fields = M::Input::VARIANTS[tag].fields.iter().zip(planned.fields);
+        let words: Vec<u64> = fields.map(|(field, raw)| self.word(field.name, &field.kind, raw)).collect();
+        let input = M::Input::from_words(u16::try_from(tag).unwrap(), &words);
+        Some(input.expect("a message can be made by its description"))
+    }
+
+    fn word(&self, name: &str, kind: &FieldKind, raw: u64) -> u64 {
+        let (choice, rest) = (raw % 8, raw / 8);
+        match kind {
+            FieldKind::Bool => rest % 2,
+            FieldKind::Name(names) => rest % u64::try_from(names.values.len()).unwrap(),
+            FieldKind::Optional(_) if choice < 4 => NONE,
+            FieldKind::Optional(inner) => self.word(name, inner, rest),
+            FieldKind::Integer(most) => {
+                let known = match name {
+                    "operation" => Some(self.operation),
+                    "generation" => Some(self.generation),
+                    _ => None,
+                };
+                match (known, choice) {
+                    (Some(known), 0..=3) => known,
+                    (Some(known), 4) => known.saturating_sub(1),
+                    (Some(known), 5) => known.saturating_sub(rest % 4),
+                    (Some(known), 6) => known.saturating_add(1).min(*most),
+                    (None, 0..=2) => rest % 8.min(most.saturating_add(1)),
+                    (None, 3..=4) => rest % 5_000.min(most.saturating_add(1)),
+                    (None, 5) => *most,
+                    _ => rest % most.saturating_add(1),
+                }
+            }
+            FieldKind::Text | FieldKind::List(_) | FieldKind::Group(_) => panic!("`{name}` is no integer"),
+        }
+    }
+
+    /// One lawful step.
+    fn step(&mut self, planned: &Planned) -> Result<StepOf<M>, Rejection> {
+        let (at, input) = (self.time(planned.when), self.input(planned));
+        self.act(at, input.as_ref())
+    }
+
+    fn act(&mut self, at: u64, input: Option<&M::Input>) -> Result<StepOf<M>, Rejection> {
+        let answer = lawful(&mut self.machine, at, input);
+        if let Ok(step) = &answer {
+            if let Some(input) = input {
+                for (name, word) in named_words(input) {
+                    if name == "operation" {
+                        self.outstanding.remove(&word);
+                    }
+                }
+            }
+            for (name, word) in step.effects.iter().flat_map(named_words) {
+                if name == "operation" && word > self.operation {
+                    self.operation = word;
+                    self.outstanding.insert(word);
+                } else if name == "generation" {
+                    self.generation = self.generation.max(word);
+                }
+            }
+        }
+        answer
+    }
+}
+
+fn named_words<T: Message>(message: &T) -> Vec<(&'static str, u64)> {
+    let fields = T::VARIANTS[usize::from(message.tag())].fields;
+    fields.iter().map(|field| field.name).zip(message.words().as_slice().iter().copied()).collect()
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Tells `machine` the time, and an input if there is one, and checks every law that one step can break.
+fn lawful<M: Machine>(machine: &mut M, at: u64, input: Option<&M::Input>) -> Result<StepOf<M>, Rejection> {
+    let before = machine.clone();
+    let answer = tell(machine, at, input);
+    match &answer {
+        Err(rejection) => {
+            assert_eq!(*machine, before, "a rejection changed something: {rejection}");
+            let late = rejection.code == RejectionCode::TimeOutOfRange;
+            assert_eq!(late, at > MAX_TIME, "a time is refused when it is beyond 2^53, and then alone");
+            assert!(late || input.is_some(), "a tick was refused: {rejection}");
+            if let Some(input) = input.filter(|_| !late) {
+                assert_eq!(rejection.input, input.type_name());
+            }
+        }
+        Ok(step) => {
+            let now = at.max(before.clock().now());
+            assert!(at <= MAX_TIME, "a time beyond 2^53 was accepted");
+            assert_eq!(machine.clock().now(), now, "the clock is the latest time that was told");
+            assert_eq!(step.deadline, machine.deadline());
+            assert!(step.deadline.is_none_or(|next| next.at > now), "{:?} is not after {now}", step.deadline);
+            assert!(machine.is_resting() || step.deadline.is_some(), "it waits for ever: {machine:?}");
+            assert!(step.effects.len() <= BURST, "a burst of {} effects", step.effects.len());
+            if at < now {
+                let mut clamped = before.clone();
+                assert_eq!(tell(&mut clamped, now, input), answer, "a clock that runs backwards is clamped");
+                assert_eq!(clamped, *machine);
+            }
+            if let Some(input) = input {
+                let mut split = before.clone();
+                let mut effects = split.tick(at).expect("the time was accepted").effects;
+                let second = split.handle(at, input).expect("the input was accepted");
+                effects.extend(second.effects);
+                assert_eq!(effects, step.effects, "what is due comes first, then the input");
+                assert_eq!(split, *machine);
+            }
+            let mut again = machine.clone();
+            let spurious = again.tick(now).unwrap();
+            assert_eq!(
+                (spurious.effects.len(), spurious.deadline),
+                (0, step.deadline),
+                "a spurious tick acted"
+            );
+            assert_eq!((&again, hash(&again)), (&*machine, hash(machine)));
+            if let Some(deadline) = step.deadline {
+                let early = again.tick(deadline.at - 1).unwrap();
+                assert_eq!((early.effects.len(), early.deadline), (0, step.deadline), "an early tick acted");
+            }
+            step.effects.iter().for_each(crosses_flat);
+            explained(machine);
+        }
+    }
+    if let Some(input) = input {
+        crosses_flat(input);
+    }
+    answer
+}
+
+fn tell<M: Machine>(machine: &mut M, at: u64, input: Option<&M::Input>) -> Result<StepOf<M>, Rejection> {
+    match input {
+        Some(input) => machine.handle(at, input),
+        None => machine.tick(at),
+    }
+}
+
+/// The explanation agrees with the machine.
+fn explained<M: Machine>(machine: &M) {
+    let explanation = machine.explain();
+    assert_eq!(explanation.state, machine.state());
+    let next = machine.deadline().map(|next| (until(machine.clock().now(), next.at), next.why.as_str()));
+    assert_eq!(explanation.next, next);
+    assert!(!explanation.because.is_empty(), "{explanation:?}");
+    assert!(machine.is_resting() || !explanation.waits_for.is_empty(), "{explanation:?}");
+}
+
+/// A message survives its flat form, and its words are what its description says.
+fn crosses_flat<T: Message>(message: &T) {
+    let words = message.words();
+    let Variant { fields, .. } = &T::VARIANTS[usize::from(message.tag())];
+    assert_eq!(words.as_slice().len(), fields.len(), "{message:?}");
+    for (FieldSpec { name, kind, .. }, word) in fields.iter().zip(words.as_slice()) {
+        assert!(fits(kind, *word), "`{name}` of {message:?} is outside of its range");
+    }
+    assert_eq!(T::from_words(message.tag(), words.as_slice()).as_ref(), Some(message));
+}
+
+fn fits(kind: &FieldKind, word: u64) -> bool {
+    match kind {
+        FieldKind::Bool => word <= 1,
+        FieldKind::Integer(most) => word <= *most,
+        FieldKind::Name(names) => usize::try_from(word).is_ok_and(|word| word < names.values.len()),
+        FieldKind::Optional(inner) => word == NONE || fits(inner, word),
+        FieldKind::Text | FieldKind::List(_) | FieldKind::Group(_) => false,
+    }
+}
+
+/// The description of a set of messages is one that every language can follow.
+fn described<T: Message>() {
+    let mut names = BTreeSet::new();
+    for (tag, Variant { name, fields, .. }) in T::VARIANTS.iter().enumerate() {
+        let tag = u16::try_from(tag).unwrap();
+        assert!(names.insert(name), "`{name}` is there twice");
+        let kebab = name.chars().all(|letter| letter.is_ascii_lowercase() || "-0123456789".contains(letter));
+        assert!(kebab, "`{name}` is not kebab-case");
+        assert!(fields.len() <= MAX_FIELDS, "`{name}` has too many fields");
+        let least = vec![0; fields.len()];
+        let message = T::from_words(tag, &least).expect("zero is in every range");
+        assert_eq!((message.tag(), message.type_name()), (tag, *name));
+        for (place, field) in fields.iter().enumerate() {
+            assert!(T::from_words(tag, &least[..place]).is_none(), "`{}` may be missing", field.name);
+            // None of the kinds reaches this: integers end at 2^53 - 1, and the missing word is 2^64 - 1.
+            let mut words = least.clone();
+            words[place] = NONE - 1;
+            assert!(T::from_words(tag, &words).is_none(), "`{}` takes any word", field.name);
+        }
+    }
+    let unknown = u16::try_from(T::VARIANTS.len()).unwrap();
+    assert!(T::from_words(unknown, &[0; MAX_FIELDS]).is_none(), "an unknown tag was taken");
+}
+
+/// Same config, seed and script: the same steps.
+fn repeats<M: Machine>(config: &M::Config, random: &Random, start: u64, script: &[Planned]) {
+    let mut first = Run::<M>::start(config, random, start);
+    let mut second = Run::<M>::start(config, random, start);
+    assert!(first.machine.is_resting() || first.machine.deadline().is_some(), "it starts waiting for ever");
+    explained(&first.machine);
+    for planned in script {
+        assert_eq!(first.step(planned), second.step(planned));
+    }
+    assert_eq!((&first.machine, hash(&first.machine)), (&second.machine, hash(&second.machine)));
+}
+
+/// The scripts above are worth something: between them they make every effect happen, and every input be taken.
+fn reaches_everything<M: Machine<Config: 'static>>(configs: &[M::Config]) {
+    let mut runner = TestRunner::new(Cases { rng_seed: RngSeed::Fixed(1), ..Cases::default() });
+    let plans = (prop::sample::select(configs.to_vec()), source(), script(ordinary_time(), 200));
+    let (mut taken, mut happened) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..1_000 {
+        let (config, random, script) = plans.new_tree(&mut runner).unwrap().current();
+        let mut run = Run::<M>::start(&config, &random, 0);
+        for planned in &script {
+            let (at, input) = (run.time(planned.when), run.input(planned));
+            if let Ok(step) = run.act(at, input.as_ref()) {
+                taken.extend(input.map(|input| input.type_name()));
+                happened.extend(step.effects.iter().map(Message::type_name));
+            }
+        }
+        if taken.len() == M::Input::VARIANTS.len() && happened.len() == M::Effect::VARIANTS.len() {
+            return;
+        }
+    }
+    let missing = |known: &'static [Variant], met: &BTreeSet<&str>| -> Vec<_> {
+        known.iter().map(|variant| variant.name).filter(|name| !met.contains(name)).collect()
+    };
+    let inputs = missing(M::Input::VARIANTS, &taken);
+    let effects = missing(M::Effect::VARIANTS, &happened);
+    panic!("inputs that were never taken: {inputs:?}; effects that never happened: {effects:?}");
+}
+
+/// Where a script is cut by a snapshot, and what happens to the time meanwhile.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    /// After so many steps.
+    after: usize,
+    /// Thousandths of the time until the deadline that pass before the snapshot …
+    awake: u64,
+    /// … and thousandths of the rest that pass between it and the restore.
+    asleep: u64,
+    /// The time of the clock of the process that restores.
+    base: Millis,
+}
+
+fn cut() -> impl Strategy<Value = Cut> {
+    let part = || prop_oneof![Just(0), Just(1_000), 0..=1_000_u64];
+    let base = prop_oneof![Just(0), Just(1_000_003), 0..1_000_000_000_u64];
+    (0..60_usize, part(), part(), base).prop_map(|(after, awake, asleep, base)| Cut {
+        after,
+        awake,
+        asleep,
+        base,
+    })
+}
+
+/// A restored machine goes on like the original, its times moved, where nothing that the host owes is lost;
+/// otherwise it obeys the laws.
+fn revives<M: Machine>(
+    config: &M::Config,
+    random: &Random,
+    script: &[Planned],
+    cut: Cut,
+    exact: Option<fn(&M) -> bool>,
+) {
+    let Cut { after, awake, asleep, base } = cut;
+    let (head, tail) = script.split_at(after.min(script.len()));
+    let mut original = Run::<M>::start(config, random, 5);
+    for planned in head {
+        let _ = original.step(planned);
+    }
+    let wait = original.machine.deadline().map_or(10_000, |next| until(original.now(), next.at));
+    let awake = wait.saturating_mul(awake) / 1_000;
+    let asleep = (wait - awake).saturating_mul(asleep) / 1_000;
+    let taken = original.now() + awake;
+    let snapshot = original.machine.snapshot(taken).unwrap();
+    let mut restored = Run::of(M::restore(&snapshot, base, asleep).expect("its own snapshot"));
+    (restored.operation, restored.generation) = (original.operation, original.generation);
+
+    let same = exact.map_or(original.owes_nothing(), |exact| exact(&original.machine));
+    if !same {
+        let _ = restored.act(base, None);
+        for planned in tail {
+            let _ = restored.step(planned);
+        }
+    } else {
+        let resumed = taken + asleep;
+        let mut both = |at: Millis, input: Option<&M::Input>, original: &mut Run<M>| {
+            let moved = |at: Millis| base + (at.max(resumed) - resumed);
+            let expected = original.act(at, input).map(|mut step| {
+                step.deadline.iter_mut().for_each(|next| next.at = moved(next.at));
+                step
+            });
+            assert_eq!(restored.act(moved(at), input), expected, "the restored machine goes another way");
+            let now = original.now();
+            let snapshots =
+                (restored.machine.snapshot(moved(now)).unwrap(), original.machine.snapshot(now).unwrap());
+            assert_eq!(snapshots.0, snapshots.1, "{:?}\n{:?}", restored.machine, original.machine);
+        };
+        both(resumed, None, &mut original);
+        for planned in tail {
+            let (at, input) = (original.time(planned.when), original.input(planned));
+            both(at, input.as_ref(), &mut original);
+        }
+    }
+
+    // Whatever was lost: nothing hangs and nothing overflows after any time.
+    for (now, elapsed) in [(0, u64::MAX), (u64::MAX, 0), (MAX_TIME, MAX_TIME)] {
+        let mut late = M::restore(&snapshot, now, elapsed).expect("its own snapshot");
+        let _ = lawful(&mut late, now.min(MAX_TIME), None);
+    }
+}
+
+/// Each snapshot of a run with one bit flipped, cut short or grown is refused.
+fn refuses_damage<M: Machine>(config: &M::Config, random: &Random, script: &[Planned]) {
+    let mut run = Run::<M>::start(config, random, 5);
+    for planned in script {
+        let _ = run.step(planned);
+    }
+    let mut snapshot = run.machine.snapshot(run.now()).unwrap();
+    for place in 0..snapshot.len() {
+        assert!(M::restore(&snapshot[..place], 0, 0).is_err(), "cut at {place}");
+        for bit in 0..8 {
+            snapshot[place] ^= 1 << bit;
+            assert!(M::restore(&snapshot, 0, 0).is_err(), "bit {bit} of byte {place} flipped");
+            snapshot[place] ^= 1 << bit;
+        }
+    }
+    assert!(M::restore(&snapshot, 0, 0).is_ok());
+    snapshot.push(0);
+    assert!(M::restore(&snapshot, 0, 0).is_err(), "grown");
+}
+
+/// A byte of a record, changed by someone who knows the checksum.
+#[derive(Debug, Clone, Copy)]
+struct Forgery {
+    place: usize,
+    value: u8,
+}
+
+/// A forged snapshot is refused, or makes a machine that obeys the laws: with any config and any state that
+/// `read` lets pass.
+fn survives_forgery<M: Machine>(
+    config: &M::Config,
+    random: &Random,
+    script: &[Planned],
+    forgeries: &[Forgery],
+    after: usize,
+) {
+    let (head, tail) = script.split_at(after.min(script.len()));
+    let mut run = Run::<M>::start(config, random, 5);
+    for planned in head {
+        let _ = run.step(planned);
+    }
+    let mut record = run.machine.snapshot(run.now()).unwrap();
+    let body = record.len() - 8;
+    // "TGR1", the length of the name, the name, the version.
+    let header = 4 + 1 + M::NAME.len() + 1;
+    for Forgery { place, value } in forgeries {
+        record[header + place % (body - header)] = *value;
+    }
+    let sum = record[..body]
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    record[body..].copy_from_slice(&sum.to_le_bytes());
+    if let Ok(machine) = M::restore(&record, 7, 3) {
+        let mut forged = Run::of(machine);
+        (forged.operation, forged.generation) = (run.operation, run.generation);
+        let _ = forged.act(7, None);
+        for planned in tail {
+            let _ = forged.step(planned);
+        }
+        let again = forged.machine.snapshot(forged.now()).unwrap();
+        assert!(M::restore(&again, 0, 0).is_ok(), "it cannot read its own snapshot: {:?}", forged.machine);
+    }
+}
+
+fn forgeries() -> impl Strategy<Value = Vec<Forgery>> {
+    let value = prop_oneof![3 => 0..4_u8, 1 => Just(0x7f), 1 => Just(0xff), 3 => any::<u8>()];
+    let forgery = (any::<usize>(), value).prop_map(|(place, value)| Forgery { place, value });
+    prop::collection::vec(forgery, 1..4)
+}
+
+/// `laws!(name, Machine, configs)` checks every law of one machine. `configs` is an expression of `Vec<Config>`.
+///
+/// A fourth argument, `|machine: &Machine| bool`, says in which states a restored machine goes on exactly like
+/// the original; without it, where the host owes no answer to an operation and there was no connection.
+macro_rules! laws {
+    ($name:ident, $Machine:ty, $configs:expr) => {
+        laws!(@ $name, $Machine, $configs, None);
+    };
+    ($name:ident, $Machine:ty, $configs:expr, $exact:expr) => {
+        laws!(@ $name, $Machine, $configs, Some($exact));
+    };
+    (@ $name:ident, $Machine:ty, $configs:expr, $exact:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the configs of some machines need more of it than others")]
+            use super::*;
+
+            fn configs() -> Vec<<$Machine as Rules>::Config> {
+                $configs
+            }
+
+            fn config() -> impl Strategy<Value = <$Machine as Rules>::Config> {
+                prop::sample::select(configs())
+            }
+
+            #[test]
+            fn its_messages_are_described_and_its_configs_can_work() {
+                described::<<$Machine as Rules>::Input>();
+                described::<<$Machine as Rules>::Effect>();
+                for config in configs() {
+                    if let Err(faults) = <$Machine>::new(config, 1, 0) {
+                        panic!("{faults}");
+                    }
+                }
+            }
+
+            #[test]
+            fn its_scripts_reach_every_input_and_every_effect() {
+                reaches_everything::<$Machine>(&configs());
+            }
+
+            proptest! {
+                #![proptest_config(cases(256))]
+
+                #[test]
+                fn the_same_script_gives_the_same_lawful_steps(
+                    config in config(),
+                    random in source(),
+                    start in prop_oneof![Just(0), any::<u64>()],
+                    script in script(any_time(), 120),
+                ) {
+                    repeats::<$Machine>(&config, &random, start, &script);
+                }
+
+                #[test]
+                fn a_restored_machine_goes_on_like_the_original(
+                    config in config(),
+                    random in source(),
+                    script in script(ordinary_time(), 80),
+                    cut in cut(),
+                ) {
+                    revives::<$Machine>(&config, &random, &script, cut, $exact);
+                }
+
+                #[test]
+                fn a_forged_snapshot_is_refused_or_makes_a_lawful_machine(
+                    config in config(),
+                    random in source(),
+                    script in script(any_time(), 60),
+                    forgeries in forgeries(),
+                    after in 0..40_usize,
+                ) {
+                    survives_forgery::<$Machine>(&config, &random, &script, &forgeries, after);
+                }
+            }
+
+            proptest! {
+                #![proptest_config(cases(16))]
+
+                #[test]
+                fn a_damaged_snapshot_is_refused(
+                    config in config(),
+                    random in source(),
+                    script in script(ordinary_time(), 40),
+                ) {
+                    refuses_damage::<$Machine>(&config, &random, &script);
+                }
+            }
+        }
+    };
+}
+
+laws!(backoff, tidegate::backoff::Backoff, configs::backoff(), |_| true);
+laws!(close_policy, tidegate::close::ClosePolicy, configs::close_policy(), |_| true);
+
+/// The configs worth trying.
+mod configs {
+    use tidegate::MAX_DURATION;
+    use tidegate::backoff::{self, Jitter, Policy};
+    use tidegate::close::{Context, Profile, Response, Rule};
+
+    /// Each jitter, from the failure and from the start of an attempt, and the extremes.
+    pub(crate) fn policies() -> Vec<Policy> {
+        let jitters = [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::PlusMinus, Jitter::Decorrelated];
+        let each = jitters.into_iter().flat_map(|jitter| {
+            [false, true].map(|from_start| Policy { jitter, from_start, ..Policy::default() })
+        });
+        let none = Policy { jitter: Jitter::None, ..Policy::default() };
+        each.chain([
+            Policy { initial: 1, factor: 1_000, cap: 1, floor: 1, hint_max: 0, ..none.clone() },
+            Policy {
+                initial: MAX_DURATION,
+                factor: 100_000,
+                cap: MAX_DURATION,
+                floor: MAX_DURATION,
+                hint_max: MAX_DURATION,
+                ..none
+            },
+            Policy {
+                initial: 1,
+                factor: 1_001,
+                cap: MAX_DURATION,
+                floor: 1,
+                hint_max: MAX_DURATION,
+                jitter: Jitter::Full,
+                from_start: true,
+                ..Policy::default()
+            },
+        ])
+        .collect()
+    }
+
+    pub(crate) fn backoff() -> Vec<backoff::Config> {
+        let each = policies().into_iter().map(|policy| backoff::Config { policy, ..Default::default() });
+        let shortest = backoff::Config { attempt_limit: 1, stable_after: 1, ..Default::default() };
+        let longest =
+            backoff::Config { attempt_limit: MAX_DURATION, stable_after: MAX_DURATION, ..Default::default() };
+        each.chain([shortest, longest]).collect()
+    }
+
+    pub(crate) fn close_policy() -> Vec<Profile> {
+        let own = Rule {
+            from: 0,
+            to: u16::MAX,
+            when: Context::Subscribed,
+            response: Response::Spread,
+            min: MAX_DURATION,
+            max: MAX_DURATION,
+            ..Rule::default()
+        };
+        let own = Profile { rules: vec![own], ..Profile::named("relay") };
+        Profile::names().map(Profile::named).chain([own]).collect()
+    }
+}
