@@ -1331,6 +1331,36 @@ impl Rules for Tunnel {
         }
     }
 
+    fn random(&mut self) -> Option<&mut Random> {
+        Some(&mut self.random)
+    }
+
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        self.escalation.saturate(&self.config.backoff);
+        if !self.config.backoff.from_start {
+            self.counted_until = self.now();
+        }
+        match &mut self.attempt {
+            Attempt::None | Attempt::Suspended | Attempt::Waiting { .. } => {}
+            Attempt::Preparing { operation, .. } => renumber("operation", operation),
+            Attempt::Dialing { generation, .. } | Attempt::Accepting { generation, .. } => {
+                renumber("generation", generation);
+            }
+        }
+        let now = self.clock.now();
+        if let Some(connection) = &mut self.connection {
+            if !connection.settling {
+                connection.stable_at = now;
+            }
+            renumber("generation", &mut connection.generation);
+        }
+        if let Some(old) = &mut self.old {
+            renumber("generation", &mut old.generation);
+        }
+        renumber("operation", self.prepares.counter());
+        renumber("generation", self.generations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         self.random.write(to);

@@ -1,10 +1,10 @@
-//! An explicit-state explorer: breadth first, exact states, two threads, the same result every time.
+//! An explicit-state explorer: breadth first, exact states, several threads, the same result every time.
 //!
 //! A run is *complete* only when its frontier is empty. States are kept whole and compared whole: a hash only
 //! says where to look. Each level is worked off in batches of two phases without locks: every worker first
 //! expands its part of the batch into buckets by shard, then inserts the buckets of the shards that it owns.
 //! Which worker does what depends on the batch alone, so the numbering of states, the parents and with them the
-//! shortest counterexamples do not depend on timing.
+//! shortest counterexamples do not depend on timing, nor on how many threads there are.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash};
@@ -13,48 +13,131 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-/// What is explored: states and the actions between them.
-pub trait Model: Sync {
+use crate::liveness::LeadsTo;
+
+/// What is explored: situations and what may happen in them.
+pub trait Model: Sync + Sized {
     /// A whole situation; equal situations must be equal values.
     type State: Clone + Eq + Hash + Debug + Send + Sync;
-    /// One thing that may happen.
+    /// One thing that may happen, with how every choice in it falls.
     type Action: Clone + Debug + Send + Sync;
+
     /// The situations at the start.
     fn initial(&self) -> Vec<Self::State>;
-    /// Everything that may happen in a situation.
-    fn actions(&self, state: &Self::State, actions: &mut Vec<Self::Action>);
-    /// The situation after it; none when the action turns out to be impossible.
-    fn next(&self, state: &Self::State, action: &Self::Action) -> Option<Self::State>;
-    /// What must never be violated.
-    fn invariants(&self) -> Vec<Invariant<Self>>
-    where
-        Self: Sized,
-    {
+    /// Everything that may happen in a situation, with the situation after it, always in the same order. What the
+    /// properties have to say about each goes to `watch`, before it is pushed.
+    fn successors(&self, state: &Self::State, watch: &mut Watch, next: &mut Vec<(Self::Action, Self::State)>);
+    /// The names of the safety properties, by the numbers that [`Watch::check`] takes.
+    fn properties(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+    /// What the properties have to say about a situation. Called once for each.
+    fn inspect(&self, _state: &Self::State, _watch: &mut Watch) {}
+    /// Whether nothing more need ever happen here. A state without a successor where it must is a violation.
+    fn may_end(&self, _state: &Self::State) -> bool {
+        false
     }
     /// The fairness class of an action, below 64: see [`crate::liveness`]. None: it may be put off for ever.
     fn fairness(&self, _action: &Self::Action) -> Option<u8> {
         None
     }
+    /// What must follow what.
+    fn liveness(&self) -> Vec<LeadsTo<Self>> {
+        Vec::new()
+    }
+    /// How many cells of coverage it counts, see [`Watch::cover`].
+    fn cells(&self) -> usize {
+        0
+    }
 }
 
-/// A property of single states, or of single transitions.
-pub struct Invariant<M: Model + ?Sized> {
-    /// Its name, with the rule that it belongs to.
-    pub name: &'static str,
-    /// Whether the state says something about the property at all: the antecedent. It must be reached.
-    pub concerns: fn(&M, &M::State) -> bool,
-    /// Whether a state that is concerned keeps it.
-    pub holds: fn(&M, &M::State) -> bool,
+/// The property of every model: it never comes to an end where it may not.
+pub const DEADLOCK: &str = "something can always happen, or need not";
+
+/// Where the properties say what they found.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    counts: Vec<u64>,
+    /// The first violation of each property.
+    broken: Vec<(usize, Id, u16)>,
+    cells: Vec<u64>,
+    from: Id,
+    place: u16,
 }
 
-/// The number of a state, in the order of discovery within its shard.
+/// In place of a transition: the state itself.
+const NO_PLACE: u16 = u16::MAX;
+
+/// A cell of coverage that nothing has touched.
+const UNTOUCHED: u64 = u64::MAX;
+
+impl Watch {
+    fn new(properties: usize, cells: usize) -> Self {
+        Self { counts: vec![0; properties], cells: vec![UNTOUCHED; cells], ..Self::default() }
+    }
+
+    /// A watch whose findings nobody reads.
+    #[must_use]
+    pub fn idle<M: Model>(model: &M) -> Self {
+        Self::new(model.properties().len(), model.cells())
+    }
+
+    /// The same, for so many properties and cells.
+    #[must_use]
+    pub fn idle_with(properties: usize, cells: usize) -> Self {
+        Self::new(properties, cells)
+    }
+
+    /// A property concerns this situation or this transition: counts it as a witness, and keeps it if the
+    /// property does not hold.
+    pub fn check(&mut self, property: usize, holds: bool) {
+        if let Some(count) = self.counts.get_mut(property) {
+            *count += 1;
+        }
+        if !holds && !self.broken.iter().any(|(known, ..)| *known == property) {
+            self.broken.push((property, self.from, self.place));
+        }
+    }
+
+    /// The next findings are about the transition with this place among the successors.
+    pub fn at(&mut self, place: usize) {
+        self.place = u16::try_from(place).unwrap_or(NO_PLACE);
+    }
+
+    /// This transition takes a cell of coverage.
+    pub fn cover(&mut self, cell: usize) {
+        if let Some(cell) = self.cells.get_mut(cell)
+            && *cell == UNTOUCHED
+        {
+            *cell = u64::from(self.from) << 16 | u64::from(self.place);
+        }
+    }
+
+    /// The cells that were taken.
+    #[must_use]
+    pub fn covered(&self) -> Vec<usize> {
+        let taken = |(at, cell): (usize, &u64)| (*cell != UNTOUCHED).then_some(at);
+        self.cells.iter().enumerate().filter_map(taken).collect()
+    }
+
+    /// Whether something was found broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+}
+
+/// The number of a state: its shard and its place therein.
 pub type Id = u32;
 
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
 const BATCH: usize = 1 << 15;
+/// Fewer states than this are not worth starting threads for.
+const SMALL: usize = 1 << 9;
 const ROOT: Id = Id::MAX;
+/// The most states that the numbers reach.
+const MOST_STATES: usize = 1 << 30;
 
 /// One transition of the explored graph.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +146,8 @@ pub struct Edge {
     pub from: Id,
     /// To this state.
     pub to: Id,
-    /// The action's place among the actions of `from`.
-    pub action: u16,
+    /// Its place among the successors of `from`.
+    pub place: u16,
     /// Its fairness class, or [`NO_CLASS`].
     pub class: u8,
 }
@@ -82,11 +165,13 @@ struct Found<S> {
     hash: u64,
     state: S,
     from: Id,
-    action: u16,
+    place: u16,
     class: u8,
 }
 
-/// Where and why an exploration stops short.
+type Buckets<S> = Vec<Vec<Found<S>>>;
+
+/// Where an exploration stops short, and what it keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The most states that are kept.
@@ -103,18 +188,21 @@ impl Default for Limits {
     }
 }
 
-/// A violated invariant.
-#[derive(Debug, Clone)]
+/// A violated safety property.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Which.
-    pub invariant: &'static str,
-    /// The state that violates it; its path is a shortest one.
+    pub property: &'static str,
+    /// The state that violates it, or that the violating transition leads on from.
     pub state: Id,
+    /// The place of the violating transition among the successors of that state.
+    pub transition: Option<u16>,
 }
 
 /// What an exploration found.
 pub struct Graph<'m, M: Model> {
-    model: &'m M,
+    /// What was explored.
+    pub model: &'m M,
     shards: Vec<Shard<M::State>>,
     /// The transitions, when they were asked for.
     pub edges: Vec<Edge>,
@@ -124,18 +212,29 @@ pub struct Graph<'m, M: Model> {
     pub depth: usize,
     /// Whether the frontier was empty at the end: every reachable state has been seen.
     pub complete: bool,
-    /// Each invariant with the number of states that it concerned.
+    /// Each property with the number of states and transitions that it concerned.
     pub witnesses: Vec<(&'static str, u64)>,
-    /// The first violation of each invariant that is violated.
+    /// The first violation of each property that is violated.
     pub violations: Vec<Violation>,
+    /// Each cell of coverage: the first transition that took it.
+    pub cells: Vec<Option<(Id, u16)>>,
     /// How long it took.
     pub took: Duration,
+}
+
+/// What one worker found in one phase.
+struct Findings<T> {
+    what: T,
+    watch: Watch,
+    /// New ones, or those without a successor.
+    states: Vec<Id>,
 }
 
 /// Explores a model breadth first.
 pub fn explore<'m, M: Model>(model: &'m M, limits: &Limits) -> Graph<'m, M> {
     let start = Instant::now();
-    let invariants = model.invariants();
+    let properties = model.properties();
+    let limits = Limits { states: limits.states.min(MOST_STATES), threads: limits.threads.max(1), ..*limits };
     let mut graph = Graph {
         model,
         shards: (0..SHARDS)
@@ -145,39 +244,59 @@ pub fn explore<'m, M: Model>(model: &'m M, limits: &Limits) -> Graph<'m, M> {
         transitions: 0,
         depth: 0,
         complete: false,
-        witnesses: invariants.iter().map(|invariant| (invariant.name, 0)).collect(),
+        witnesses: properties.iter().map(|property| (*property, 0)).collect(),
         violations: Vec::new(),
+        cells: vec![None; model.cells()],
         took: Duration::ZERO,
     };
     let hasher = FixedState::with_seed(0x7469_6465);
-    let mut buckets = vec![(0..SHARDS).map(|_| Vec::new()).collect::<Vec<_>>()];
+    let mut buckets: Vec<Buckets<M::State>> = vec![empty()];
     for state in model.initial() {
         let hash = hasher.hash_one(&state);
-        buckets[0][shard_of(hash)].push(Found { hash, state, from: ROOT, action: 0, class: NO_CLASS });
+        buckets[0][shard_of(hash)].push(Found { hash, state, from: ROOT, place: 0, class: NO_CLASS });
     }
-    let mut frontier = graph.insert(&invariants, limits, &mut buckets);
-    while !frontier.is_empty() && graph.states() < limits.states && graph.violations.is_empty() {
+    let mut frontier = graph.insert(&limits, buckets);
+    while !frontier.is_empty() && graph.violations.is_empty() {
         let mut next = Vec::new();
-        for batch in frontier.chunks(BATCH) {
-            let mut buckets = graph.expand(&hasher, limits.threads, batch);
-            graph.transitions += buckets.iter().flatten().map(|bucket| bucket.len() as u64).sum::<u64>();
-            next.append(&mut graph.insert(&invariants, limits, &mut buckets));
+        for (done, batch) in frontier.chunks(BATCH).enumerate() {
+            if graph.states() >= limits.states {
+                // What is left of this level stays on the frontier.
+                next.extend(frontier.iter().skip(done * BATCH));
+                break;
+            }
+            let buckets = graph.expand(&hasher, &limits, batch);
+            next.append(&mut graph.insert(&limits, buckets));
         }
         graph.depth += usize::from(!next.is_empty());
         frontier = next;
+        if graph.states() >= limits.states {
+            break;
+        }
     }
     graph.complete = frontier.is_empty();
     graph.took = start.elapsed();
     graph
 }
 
+fn empty<S>() -> Buckets<S> {
+    (0..SHARDS).map(|_| Vec::new()).collect()
+}
+
 fn shard_of(hash: u64) -> usize {
     // The table uses the low bits and the top seven; these are neither.
-    ((hash >> 40) as usize) & (SHARDS - 1)
+    (hash >> 40) as usize & (SHARDS - 1)
 }
 
 fn id(shard: usize, index: usize) -> Id {
-    ((index as u32) << SHARD_BITS) | shard as u32
+    (index as u32) << SHARD_BITS | shard as u32
+}
+
+fn shard(id: Id) -> usize {
+    id as usize & (SHARDS - 1)
+}
+
+fn index(id: Id) -> usize {
+    (id >> SHARD_BITS) as usize
 }
 
 impl<'m, M: Model> Graph<'m, M> {
@@ -205,118 +324,162 @@ impl<'m, M: Model> Graph<'m, M> {
         let mut steps = Vec::new();
         let mut at = to;
         loop {
-            let (from, action) = self.shards[shard(at)].parents[index(at)];
+            let (from, place) = self.shards[shard(at)].parents[index(at)];
             if from == ROOT {
                 steps.reverse();
                 return (self.state(at).clone(), steps);
             }
-            steps.push((self.action(from, action), self.state(at).clone()));
+            steps.extend(self.successor(from, place));
             at = from;
         }
     }
 
-    /// The action at a place among the actions of a state.
+    /// The way to a violation, its last transition included.
     #[must_use]
-    pub fn action(&self, from: Id, place: u16) -> M::Action {
-        let mut actions = Vec::new();
-        self.model.actions(self.state(from), &mut actions);
-        actions.swap_remove(usize::from(place))
+    pub fn way_to(&self, violation: &Violation) -> (M::State, Vec<(M::Action, M::State)>) {
+        let (start, mut steps) = self.path(violation.state);
+        steps.extend(violation.transition.and_then(|place| self.successor(violation.state, place)));
+        (start, steps)
+    }
+
+    /// The transition at a place among the successors of a state.
+    #[must_use]
+    pub fn successor(&self, from: Id, place: u16) -> Option<(M::Action, M::State)> {
+        let mut next = Vec::new();
+        self.model.successors(self.state(from), &mut Watch::idle(self.model), &mut next);
+        let place = usize::from(place);
+        (place < next.len()).then(|| next.swap_remove(place))
+    }
+
+    /// The number of steps on a shortest way to a state.
+    #[must_use]
+    pub fn distance(&self, to: Id) -> usize {
+        let mut steps = 0;
+        let mut at = to;
+        loop {
+            at = self.shards[shard(at)].parents[index(at)].0;
+            if at == ROOT {
+                return steps;
+            }
+            steps += 1;
+        }
     }
 
     /// Phase one: the successors of a batch, by worker and shard. Reads only.
-    fn expand(&self, hasher: &FixedState, threads: usize, batch: &[Id]) -> Vec<Vec<Vec<Found<M::State>>>> {
+    fn expand(&mut self, hasher: &FixedState, limits: &Limits, batch: &[Id]) -> Vec<Buckets<M::State>> {
+        let threads = if batch.len() < SMALL { 1 } else { limits.threads };
         let part = batch.len().div_ceil(threads).max(1);
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = batch
-                .chunks(part)
-                .map(|ids| scope.spawn(move || self.expand_part(hasher, ids)))
-                .collect();
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        })
-    }
-
-    fn expand_part(&self, hasher: &FixedState, ids: &[Id]) -> Vec<Vec<Found<M::State>>> {
-        let mut buckets: Vec<Vec<Found<M::State>>> = (0..SHARDS).map(|_| Vec::new()).collect();
-        let mut actions = Vec::new();
-        for &from in ids {
-            let state = self.state(from);
-            actions.clear();
-            self.model.actions(state, &mut actions);
-            for (place, action) in actions.iter().enumerate() {
-                if let Some(state) = self.model.next(state, action) {
-                    let hash = hasher.hash_one(&state);
-                    let class = self.model.fairness(action).unwrap_or(NO_CLASS);
-                    buckets[shard_of(hash)].push(Found { hash, state, from, action: place as u16, class });
-                }
+        let this = &*self;
+        let found = parallel(batch.chunks(part).map(|ids| move || this.expand_part(hasher, ids)));
+        let mut all = Vec::new();
+        for Findings { what, watch, states: ends } in found {
+            self.transitions += what.iter().map(|bucket| bucket.len() as u64).sum::<u64>();
+            all.push(what);
+            self.note(watch);
+            for state in ends {
+                self.violate(Violation { property: DEADLOCK, state, transition: None });
             }
         }
-        buckets
+        all
+    }
+
+    fn expand_part(&self, hasher: &FixedState, ids: &[Id]) -> Findings<Buckets<M::State>> {
+        let mut buckets = empty();
+        let mut watch = Watch::new(self.witnesses.len(), self.cells.len());
+        let (mut next, mut ends) = (Vec::new(), Vec::new());
+        for &from in ids {
+            let state = self.state(from);
+            (watch.from, watch.place) = (from, 0);
+            self.model.successors(state, &mut watch, &mut next);
+            if next.is_empty() && !self.model.may_end(state) {
+                ends.push(from);
+            }
+            for (place, (action, state)) in next.drain(..).enumerate() {
+                let hash = hasher.hash_one(&state);
+                let class = self.model.fairness(&action).unwrap_or(NO_CLASS);
+                buckets[shard_of(hash)].push(Found { hash, state, from, place: place as u16, class });
+            }
+        }
+        Findings { what: buckets, watch, states: ends }
     }
 
     /// Phase two: keeps what is new; answers the new states' numbers. Each worker has its own shards.
-    fn insert(
-        &mut self,
-        invariants: &[Invariant<M>],
-        limits: &Limits,
-        buckets: &mut [Vec<Vec<Found<M::State>>>],
-    ) -> Vec<Id> {
-        let per_worker = SHARDS.div_ceil(limits.threads.max(1));
+    fn insert(&mut self, limits: &Limits, mut buckets: Vec<Buckets<M::State>>) -> Vec<Id> {
+        let found: usize = buckets.iter().flatten().map(Vec::len).sum();
+        let threads = if found < SMALL { 1 } else { limits.threads };
+        let part = SHARDS.div_ceil(threads);
         // By shard instead of by worker, without moving a state.
         let mut by_shard: Vec<Vec<Vec<Found<M::State>>>> = (0..SHARDS)
             .map(|at| buckets.iter_mut().map(|worker| std::mem::take(&mut worker[at])).collect())
             .collect();
-        let model = self.model;
-        let kept = std::thread::scope(|scope| {
-            let shards = self.shards.chunks_mut(per_worker).zip(by_shard.chunks_mut(per_worker));
-            let workers: Vec<_> = shards
-                .enumerate()
-                .map(|(worker, (shards, found))| {
-                    let first = worker * per_worker;
-                    scope.spawn(move || keep(model, invariants, limits.keep_edges, first, shards, found))
-                })
-                .collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<Vec<_>>()
-        });
+        let (model, properties, edges) = (self.model, self.witnesses.len(), limits.keep_edges);
+        let work = self.shards.chunks_mut(part).zip(by_shard.chunks_mut(part)).enumerate();
+        let kept = parallel(work.map(|(worker, (shards, found))| {
+            move || keep(model, properties, edges, worker * part, shards, found)
+        }));
         let mut new = Vec::new();
-        for mut kept in kept {
-            new.append(&mut kept.new);
-            self.edges.append(&mut kept.edges);
-            for (total, count) in self.witnesses.iter_mut().zip(kept.witnesses) {
-                total.1 += count;
-            }
-            for violation in kept.violations {
-                if !self.violations.iter().any(|known| known.invariant == violation.invariant) {
-                    self.violations.push(violation);
-                }
-            }
+        for Findings { what: mut edges, watch, states: mut ids } in kept {
+            new.append(&mut ids);
+            self.edges.append(&mut edges);
+            self.note(watch);
         }
         new
     }
+
+    /// Takes over what a worker found. Workers are asked in their order, so the first is always the same one.
+    fn note(&mut self, watch: Watch) {
+        for (total, count) in self.witnesses.iter_mut().zip(watch.counts) {
+            total.1 += count;
+        }
+        for (known, found) in self.cells.iter_mut().zip(watch.cells) {
+            if known.is_none() && found != UNTOUCHED {
+                *known = Some(((found >> 16) as Id, (found & 0xffff) as u16));
+            }
+        }
+        for (property, state, place) in watch.broken {
+            let property = self.witnesses[property].0;
+            self.violate(Violation { property, state, transition: (place != NO_PLACE).then_some(place) });
+        }
+    }
+
+    fn violate(&mut self, violation: Violation) {
+        if !self.violations.iter().any(|known| known.property == violation.property) {
+            self.violations.push(violation);
+        }
+    }
 }
 
-struct Kept {
-    new: Vec<Id>,
-    edges: Vec<Edge>,
-    witnesses: Vec<u64>,
-    violations: Vec<Violation>,
+/// Runs each piece of work on a thread of its own, the first on this one.
+fn parallel<T: Send, F: FnOnce() -> T + Send>(work: impl Iterator<Item = F>) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let mut work = work;
+        let Some(first) = work.next() else { return Vec::new() };
+        let others: Vec<_> = work.map(|other| scope.spawn(other)).collect();
+        let mut done = vec![first()];
+        done.extend(others.into_iter().map(|other| match other.join() {
+            Ok(found) => found,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }));
+        done
+    })
 }
 
 fn keep<M: Model>(
     model: &M,
-    invariants: &[Invariant<M>],
+    properties: usize,
     keep_edges: bool,
     first: usize,
     shards: &mut [Shard<M::State>],
     found: &mut [Vec<Vec<Found<M::State>>>],
-) -> Kept {
-    let mut kept =
-        Kept { new: Vec::new(), edges: Vec::new(), witnesses: vec![0; invariants.len()], violations: Vec::new() };
+) -> Findings<Vec<Edge>> {
+    let mut watch = Watch::new(properties, 0);
+    watch.place = NO_PLACE;
+    let (mut new, mut edges) = (Vec::new(), Vec::new());
     for (place, (shard, found)) in shards.iter_mut().zip(found).enumerate() {
         let Shard { table, states, parents } = shard;
-        for Found { hash, state, from, action, class } in found.iter_mut().flat_map(|bucket| bucket.drain(..)) {
+        for Found { hash, state, from, place: action, class } in
+            found.iter_mut().flat_map(|bucket| bucket.drain(..))
+        {
             let known = table.find(hash, |&at| {
                 let (known, known_hash) = &states[at as usize];
                 *known_hash == hash && *known == state
@@ -325,33 +488,19 @@ fn keep<M: Model>(
                 Some(&at) => id(first + place, at as usize),
                 None => {
                     let to = id(first + place, states.len());
-                    for (at, invariant) in invariants.iter().enumerate() {
-                        if (invariant.concerns)(model, &state) {
-                            kept.witnesses[at] += 1;
-                            if !(invariant.holds)(model, &state) {
-                                kept.violations.push(Violation { invariant: invariant.name, state: to });
-                            }
-                        }
-                    }
+                    watch.from = to;
+                    model.inspect(&state, &mut watch);
                     table.insert_unique(hash, states.len() as u32, |&at| states[at as usize].1);
                     states.push((state, hash));
                     parents.push((from, action));
-                    kept.new.push(to);
+                    new.push(to);
                     to
                 }
             };
             if keep_edges && from != ROOT {
-                kept.edges.push(Edge { from, to, action, class });
+                edges.push(Edge { from, to, place: action, class });
             }
         }
     }
-    kept
-}
-
-fn shard(id: Id) -> usize {
-    (id as usize) & (SHARDS - 1)
-}
-
-fn index(id: Id) -> usize {
-    (id >> SHARD_BITS) as usize
+    Findings { what: edges, watch, states: new }
 }
