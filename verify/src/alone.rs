@@ -46,6 +46,10 @@ pub trait Alone: Subject {
     /// How time passes while nothing is due.
     const REST: &'static [Millis] = &[];
 
+    /// The numbers of operations and connections that the observer remembers.
+    fn remembered(_observer: &mut Self::Observer) -> Vec<(&'static str, &mut u32)> {
+        Vec::new()
+    }
     /// Every input that is worth telling apart in this state.
     fn inputs(&self, observer: &Self::Observer, inputs: &mut Vec<Self::Input>);
     /// Judges a step and remembers what is needed of it; `first` is the number of the first property.
@@ -127,8 +131,9 @@ impl<M: Alone> World for AloneWorld<M> {
     }
 
     fn close(&self, whole: Whole<M>) -> State<M> {
-        let Whole { machine, observer, between } = whole;
-        State { machine: machine.keep(&self.pool, &mut []), observer, between }
+        let Whole { machine, mut observer, between } = whole;
+        let machine = machine.keep(&self.pool, &mut M::remembered(&mut observer));
+        State { machine, observer, between }
     }
 
     fn actions(&self, whole: &Whole<M>, actions: &mut Vec<Action<M::Input>>) {

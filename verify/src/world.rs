@@ -9,8 +9,9 @@
 //! * **Numbers** of operations and connections are compacted, in order, over the machine and its surroundings
 //!   together. One that is gone leaves a trace: the number 1 is free for it, as a late answer may still come.
 //!
-//! Actions name roles ("the answer to the login check"), never numbers, so the same actions can be replayed on
-//! machines whose times and numbers nobody touched. That is where scripts for people and for `vectors/` come from.
+//! An action is known by its place among the actions of its situation. A situation whose times and numbers nobody
+//! touched has the same actions in the same places, so a way through the graph can be replayed there: that is where
+//! scripts for people and for `vectors/` come from.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -464,6 +465,8 @@ pub struct Explored<W>(pub W);
 pub struct Happening<A> {
     /// What.
     pub action: A,
+    /// Its place among the actions of its situation.
+    pub place: u16,
     /// How its draws fall.
     pub draws: Vec<Draw>,
 }
@@ -492,7 +495,8 @@ impl<W: World> Model for Explored<W> {
         let whole = self.0.open(state);
         let mut actions = Vec::new();
         self.0.actions(&whole, &mut actions);
-        for action in actions {
+        for (place, action) in actions.into_iter().enumerate() {
+            let place = place as u16;
             let mut draws = Vec::new();
             loop {
                 watch.at(next.len());
@@ -501,7 +505,8 @@ impl<W: World> Model for Explored<W> {
                 let possible = self.0.act(&mut after, &action, &mut moment);
                 draws = moment.draws;
                 if possible {
-                    next.push((Happening { action: action.clone(), draws: draws.clone() }, self.0.close(after)));
+                    let happening = Happening { action: action.clone(), place, draws: draws.clone() };
+                    next.push((happening, self.0.close(after)));
                 }
                 if !advance(&mut draws) {
                     break;
@@ -542,18 +547,22 @@ pub struct Replayed<W: World> {
     pub whole: W::Whole,
 }
 
-/// Replays actions on machines whose times and numbers nobody touches, from the `start`th situation at the start.
-pub fn replay<W: World>(world: &W, start: &W::State, actions: &[Happening<W::Action>]) -> Vec<Replayed<W>> {
-    let explored = world.start().into_iter().find(|whole| world.close(whole.clone()) == *start);
-    let Some(mut whole) = explored else { return Vec::new() };
-    let cells = world.cells();
+/// Replays actions on machines whose times and numbers nobody touches, from a situation at the start.
+pub fn replay<W: World>(world: &W, start: &W::State, happenings: &[Happening<W::Action>]) -> Vec<Replayed<W>> {
+    let found = world.start().into_iter().find(|whole| world.close(whole.clone()) == *start);
+    let Some(mut whole) = found else { return Vec::new() };
+    let (properties, cells) = (world.properties().len(), world.cells());
     let mut steps = Vec::new();
-    for happening in actions {
-        let mut watch = Watch::idle_with(world.properties().len(), cells);
-        let mut moment = Moment::new(&mut watch, happening.draws.clone(), true);
-        world.act(&mut whole, &happening.action, &mut moment);
+    for Happening { place, draws, .. } in happenings {
+        let mut actions = Vec::new();
+        world.actions(&whole, &mut actions);
+        let Some(action) = actions.into_iter().nth(usize::from(*place)) else { break };
+        let mut watch = Watch::idle_with(properties, cells);
+        let mut moment = Moment::new(&mut watch, draws.clone(), true);
+        world.act(&mut whole, &action, &mut moment);
         let calls = moment.into_calls();
-        steps.push(Replayed { action: happening.clone(), calls, cells: watch.covered(), whole: whole.clone() });
+        let action = Happening { action, place: *place, draws: draws.clone() };
+        steps.push(Replayed { action, calls, cells: watch.covered(), whole: whole.clone() });
     }
     steps
 }

@@ -1,6 +1,7 @@
 //! The models: one file each.
 
 pub mod backoff;
+pub mod tunnel;
 
 use tidegate::Name;
 
