@@ -1,7 +1,9 @@
 //! The description of every machine, as JSON: the one source of the types and tables of other languages.
 
 use serde_json::{Map, Value, json};
-use tidegate::{FieldKind, Machine, Message, Name, NameSpec, RejectionCode, Settings, SettingsSpec};
+use tidegate::{
+    FaultCode, FieldKind, Machine, Message, Name, NameSpec, RejectionCode, Settings, SettingsSpec,
+};
 
 use crate::{Case, table};
 
@@ -16,7 +18,7 @@ pub(crate) trait Visitor {
 /// { "machines": [{ "name", "config": "DrainConfig", "inputs": {"name", "doc", "variants"}, "effects": {…}, "why": [..] }],
 ///   "names": { "Intent": { "doc", "values": [{"name", "doc"}] } },
 ///   "settings": { "DrainConfig": { "doc", "fields": [{"name", "doc", "kind", "default"}] } },
-///   "rejections": [..] }
+///   "rejections": [{"name", "doc"}], "faults": [{"name", "doc"}] }
 /// ```
 ///
 /// A kind is `"bool"`, `"text"`, `{"integer": most}`, `{"name": "Intent"}`, `{"optional": kind}`, `{"list": kind}`
@@ -26,13 +28,15 @@ pub(crate) trait Visitor {
 pub fn schema(case: Case) -> Value {
     let mut collector = Collector { case, machines: Vec::new(), names: Map::new(), settings: Map::new() };
     table::each(&mut collector);
-    let rejections: Vec<_> = RejectionCode::ALL.iter().map(|code| code.as_str()).collect();
+    let codes =
+        |spec: NameSpec| -> Vec<_> { spec.values.iter().map(|(name, doc)| named(name, doc)).collect() };
     json!({
         "version": crate::VERSION,
         "machines": collector.machines,
         "names": collector.names,
         "settings": collector.settings,
-        "rejections": rejections,
+        "rejections": codes(RejectionCode::SPEC),
+        "faults": codes(FaultCode::SPEC),
     })
 }
 

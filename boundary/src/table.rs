@@ -80,14 +80,25 @@ fn unknown(name: &str) -> CreateError {
     CreateError::Malformed(format!("there is no machine `{name}`; there are {}", NAMES.join(", ")))
 }
 
+/// A sentence with the field names in it (in backticks) in the case of the language.
+fn outward_sentence(sentence: &str, case: Case) -> String {
+    let outward = |(index, part): (usize, &str)| {
+        if index % 2 == 1 { case.outward_path(part) } else { part.to_owned() }
+    };
+    let parts: Vec<_> = sentence.split('`').enumerate().map(outward).collect();
+    parts.join("`")
+}
+
 fn start<M>(config: Value, random: Random, now: u64, case: Case) -> Result<Box<dyn Erased>, CreateError>
 where
     M: Machine + Send + 'static,
     M::Config: DeserializeOwned,
     M::Why: Send,
 {
-    let config = serde_json::from_value::<M::Config>(case.inward_value(config))
-        .map_err(|error| CreateError::Malformed(format!("the config of `{}`: {error}", M::NAME)))?;
+    let config = serde_json::from_value::<M::Config>(case.inward_value(config)).map_err(|error| {
+        let what = outward_sentence(&error.to_string(), case);
+        CreateError::Malformed(format!("the config of `{}`: {what}", M::NAME))
+    })?;
     match M::drawing(config, random, now) {
         Ok(machine) => Ok(Box::new(Held::new(machine))),
         Err(faults) => {
@@ -98,7 +109,7 @@ where
                     json!({
                         "code": fault.code.as_str(),
                         "field": case.outward_path(&fault.field),
-                        "message": fault.message,
+                        "message": outward_sentence(&fault.message, case),
                     })
                 })
                 .collect();

@@ -30,7 +30,8 @@ names! {
         Spread = "spread",
         /// Refresh the credentials, then try again after a backoff delay.
         Refresh = "refresh",
-        /// Try another endpoint after a backoff delay; where there is none, as [`Response::SlowBackoff`].
+        /// Try another endpoint now (within a budget); where there is none, after a backoff delay of at least the
+        /// rule's `min`.
         Elsewhere = "elsewhere",
     }
 }
@@ -278,7 +279,7 @@ static RFC6455: &[Rule] = &[
     Rule::one(1011, Backoff),
     // IANA: reconnect after a random delay of 5 to 30 s.
     Rule::one(1012, Spread).delayed(5_000, 30_000),
-    Rule::one(1013, Elsewhere),
+    Rule::one(1013, Elsewhere).delayed(30_000, 0),
     Rule::one(1014, Backoff),
     Rule::one(1015, SlowBackoff),
     Rule::one(3000, Refresh),
@@ -341,7 +342,7 @@ static GRAPHQL_WS: &[Rule] = &[
     Rule::one(1005, Backoff),
     Rule::one(1006, Backoff).delayed(0, 5_000),
     Rule::one(1012, Spread).delayed(5_000, 30_000),
-    Rule::one(1013, Elsewhere),
+    Rule::one(1013, Elsewhere).delayed(30_000, 0),
     Rule::one(1014, Backoff),
     Rule::band(1000, 1999, Never),
     Rule::band(4004, 4005, Never),
@@ -652,7 +653,7 @@ mod tests {
         "1009-1010 never",
         "1011 backoff",
         "1012 spread 5000..30000",
-        "1013 elsewhere",
+        "1013 elsewhere >=30000",
         "1014 backoff",
         "1015 slow-backoff",
     ];
@@ -734,7 +735,7 @@ mod tests {
             "1006 backoff 0..5000",
             "1007-1011 never",
             "1012 spread 5000..30000",
-            "1013 elsewhere",
+            "1013 elsewhere >=30000",
             "1014 backoff",
             "1015-1999 never",
             "2000-2999 backoff",

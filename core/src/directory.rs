@@ -458,8 +458,10 @@ impl Record for Row {
         } else {
             None
         };
-        // No decision leaves an owner with an epoch that was never granted.
-        if owner.is_some_and(|owner| owner.epoch == 0 || owner.epoch > last) {
+        // No decision leaves an owner with an epoch that was never granted, and no input has a greater incarnation.
+        let impossible =
+            |owner: Owner| owner.epoch == 0 || owner.epoch > last || owner.incarnation > MAX_TIME;
+        if last > MAX_EPOCH || owner.is_some_and(impossible) {
             return Err(RecordFault::Corrupt);
         }
         Ok(Self { last, owner })

@@ -48,6 +48,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::close::{self, Sender};
 use crate::contract::{earliest, shift, shift_timer};
 use crate::{
     Answer, Clock, Deadline, Explanation, FaultCode, Faults, Message, Millis, Name, OperationId, Operations,
@@ -566,7 +567,7 @@ impl Rules for Drain {
     fn check(config: &Config, faults: &mut Faults) {
         faults.duration("lame_duck", config.lame_duck, 0);
         faults.duration("grace", config.grace, 1);
-        faults.duration("kill_budget", config.kill_budget, 1);
+        faults.duration("kill_budget", config.kill_budget, 0);
         check_budget(config, faults);
         faults.duration("margin", config.margin, LEAST_MARGIN);
         faults.duration("flush", config.flush, 0);
@@ -575,9 +576,10 @@ impl Rules for Drain {
         for (field, code) in
             [("restart_code", config.restart_code), ("decommission_code", config.decommission_code)]
         {
-            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-                let message =
-                    format!("is {code}, which cannot be sent; use 1000-1003, 1007-1014 or 3000-4999");
+            if !close::may_send(code, Sender::Server) {
+                let message = format!(
+                    "is {code}, which a server may not send; use 1000-1003, 1007-1009, 1011-1014 or 3000-4999"
+                );
                 faults.add(FaultCode::OutOfRange, field, message);
             }
         }
@@ -970,12 +972,16 @@ impl Drain {
 
     fn next_step(&mut self, kind: StepKind, from: usize, effects: &mut Vec<Effect>) {
         let now = self.now();
-        let next = self.config.steps.iter().enumerate().skip(from).find(|(_, step)| step.kind == kind);
-        self.step = next.map(|(index, step)| StepRun {
-            step: u32::try_from(index).unwrap_or(u32::MAX),
+        let left: Vec<_> =
+            self.config.steps.iter().enumerate().skip(from).filter(|(_, step)| step.kind == kind).collect();
+        // D8: its own limit inside the remaining budget. After late wake-ups that may be nothing: then the steps
+        // that are left share what is left with the exit, so that each is still started.
+        let shares = u64::try_from(left.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let most = until(now, self.latest(kind)).max(self.left().div_euclid(shares)).max(1);
+        self.step = left.first().map(|(index, step)| StepRun {
+            step: u32::try_from(*index).unwrap_or(u32::MAX),
             number: 0,
-            // D8: its own limit inside the remaining budget; after late wake-ups it is still started.
-            until: add(now, step.limit.min(until(now, self.latest(kind))).max(1)),
+            until: add(now, step.limit.min(most)),
             attempt: Attempt::Pausing(now),
         });
         self.try_step(effects);
@@ -1684,3 +1690,6 @@ impl Record for Telling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

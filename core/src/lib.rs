@@ -33,7 +33,7 @@
 //! * What the world does wrong is an input. What the host does wrong is a [`Rejection`]: a typed error, and
 //!   nothing has changed.
 //! * [`Machine::snapshot`] and [`Machine::restore`] carry a machine over a restart of its process;
-//!   [`Machine::explain`] says why it is in its state and what it waits for.
+//!   [`Rules::explain`] says why it is in its state and what it waits for.
 //!
 //! Times are [`Millis`] of a clock of the host that never runs backwards (one that does is clamped). There
 //! are no floats, no hash maps and no panics in here; the crate is `no_std` and needs only `alloc`.

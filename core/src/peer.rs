@@ -50,6 +50,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::close::{self, Sender};
 use crate::contract::{earliest, shift, shift_timer};
 use crate::directory::Refusal;
 use crate::{
@@ -500,9 +501,9 @@ impl Rules for Peer {
         faults.duration("renew_every", config.renew_every, 1);
         faults.duration("retry_every", config.retry_every, 1);
         for (field, code) in [("replaced_code", config.replaced_code), ("drain_code", config.drain_code)] {
-            if !may_be_sent(code) || code == NORMAL_CLOSURE {
+            if !close::may_send(code, Sender::Server) || code == NORMAL_CLOSURE {
                 let message = alloc::format!(
-                    "is {code}, must be a code that a server may send (1001 to 1003, 1007 to 1014, 3000 to 4999)"
+                    "is {code}, must be a code that a server may send (1001 to 1003, 1007 to 1009, 1011 to 1014, 3000 to 4999)"
                 );
                 faults.add(FaultCode::OutOfRange, field, message);
             }
@@ -617,7 +618,9 @@ impl Rules for Peer {
         let state = self.state();
         let reject = |code| Err(Rejection { code, input: input.type_name(), state });
         match (self.state, input) {
-            (_, Input::Close { code }) if !may_be_sent(*code) => reject(RejectionCode::ValueOutOfRange),
+            (_, Input::Close { code }) if !close::may_send(*code, Sender::Server) => {
+                reject(RejectionCode::ValueOutOfRange)
+            }
 
             // Answers to operations.
             (
@@ -871,13 +874,9 @@ impl Peer {
             .is_none_or(|pending| pending.operation >= 1 && pending.operation <= self.operations.issued());
         let served = self.ping_at.is_some() == self.is_served()
             && (self.is_served() || (self.renew_at.is_none() && self.sampled.is_none()));
-        work_fits && issued && served
+        let said_why = self.departure.is_some() || !matches!(self.state, State::Leaving | State::Gone);
+        work_fits && issued && served && said_why
     }
-}
-
-/// Whether a server may put this code into a close frame (RFC 6455 §7.4, C2).
-fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 #[cfg(test)]

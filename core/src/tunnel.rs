@@ -251,7 +251,8 @@ messages! {
         Offline = "offline",
         /// The device woke up, or the page came back: dial now, do not trust silence.
         Wake = "wake",
-        /// The application wants to send while the tunnel is not up (T10).
+        /// The application wants to send while there is no connection to send on (T10). Impossible in `up` and
+        /// `moving`: there it sends, without asking.
         Send = "send",
     }
 }
@@ -899,11 +900,13 @@ impl Tunnel {
         if dead_after == 0 {
             return;
         }
+        // Once for each instant, however many timers and inputs say so.
+        let fresh = connection.pinged && connection.dead_at == add(now, dead_after);
         connection.sampling = false;
         connection.stalled = false;
         connection.dead_at = add(now, dead_after);
         connection.look_at = connection.ping_at(&self.config);
-        if ping_after > 0 {
+        if ping_after > 0 && !fresh {
             connection.pinged = true;
             effects.push(Effect::Ping { generation: connection.generation });
         }
@@ -1463,7 +1466,7 @@ impl Tunnel {
     fn waits_for(&self) -> &'static str {
         match self.attempt {
             _ if self.course != Course::Running => "a start",
-            Attempt::None => "",
+            Attempt::None => "the connection to end, or to fall silent",
             Attempt::Suspended => "the network",
             Attempt::Waiting { .. } => "the end of the delay",
             Attempt::Preparing { .. } => "the URL and the credentials",
@@ -1611,3 +1614,6 @@ impl Record for Course {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

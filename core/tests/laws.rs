@@ -8,7 +8,7 @@
 //! `PROPTEST_CASES` asks for more cases than the default, `PROPTEST_RNG_SEED` for other ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -46,6 +46,11 @@ enum When {
 #[derive(Debug, Clone, Copy)]
 struct Planned {
     when: When,
+    /// Which inputs occur in this script, as bits; 0 is all of them. Scripts that lack some inputs get further
+    /// into a machine: a connection that nothing closes lives to be pinged.
+    inputs: u64,
+    /// Whether the host of this script is quick to answer what it is asked, so that much succeeds.
+    eager: bool,
     what: usize,
     fields: [u64; MAX_FIELDS],
 }
@@ -73,13 +78,25 @@ fn any_time() -> impl Strategy<Value = When> {
     ]
 }
 
-fn script(time: impl Strategy<Value = When>, longest: usize) -> impl Strategy<Value = Vec<Planned>> {
-    let step = (time, any::<usize>(), any::<[u64; MAX_FIELDS]>()).prop_map(|(when, what, fields)| Planned {
-        when,
-        what,
-        fields,
-    });
-    prop::collection::vec(step, 0..longest)
+/// Times of a host that is quick, so that limits are seldom reached.
+fn prompt_time() -> impl Strategy<Value = When> {
+    prop_oneof![24 => (0..20_u64).prop_map(When::Later), 1 => Just(When::Deadline), 1 => ordinary_time()]
+}
+
+fn script(
+    time: impl Strategy<Value = When> + 'static,
+    longest: usize,
+) -> impl Strategy<Value = Vec<Planned>> {
+    let inputs = prop_oneof![1 => Just(0), 3 => any::<u64>()];
+    let steps = move |time: BoxedStrategy<When>| {
+        prop::collection::vec((time, any::<usize>(), any::<[u64; MAX_FIELDS]>()), 0..longest)
+    };
+    let any_host = (Just(false), steps(time.boxed()));
+    let eager_host = (Just(true), steps(prompt_time().boxed()));
+    (inputs, prop_oneof![any_host, eager_host]).prop_map(|(inputs, (eager, steps))| {
+        let planned = |(when, what, fields)| Planned { when, inputs, eager, what, fields };
+        steps.into_iter().map(planned).collect()
+    })
 }
 
 fn source() -> impl Strategy<Value = Random> {
@@ -106,6 +123,8 @@ struct Run<M> {
     machine: M,
     operation: u64,
     generation: u64,
+    /// The last number of each field, by its name: epochs, incarnations and the like are told again.
+    last: BTreeMap<&'static str, u64>,
     /// Operations that the host has not answered.
     outstanding: BTreeSet<u64>,
 }
@@ -117,7 +136,7 @@ impl<M: Machine> Run<M> {
     }
 
     fn of(machine: M) -> Self {
-        Self { machine, operation: 0, generation: 0, outstanding: BTreeSet::new() }
+        Self { machine, operation: 0, generation: 0, last: BTreeMap::new(), outstanding: BTreeSet::new() }
     }
 
     fn now(&self) -> Millis {
@@ -143,14 +162,32 @@ impl<M: Machine> Run<M> {
         }
     }
 
-    /// The input of a planned step; none is a tick.
+    /// The input of a planned step; none is a tick. Some are answers, where there is something to answer; some say
+    /// what was said last.
     fn input(&self, planned: &Planned) -> Option<M::Input> {
-        if planned.what.is_multiple_of(4) {
-            return None;
+        let asked = |field: &FieldSpec| match field.name {
+            "operation" => self.operation > 0,
+            "generation" => self.generation > 0,
+            _ => false,
+        };
+        let answers = |tag: &usize| M::Input::VARIANTS[*tag].fields.iter().any(asked);
+        let (kind, choice) = (planned.what % 8, planned.what / 8);
+        let occurs = |tag: &usize| planned.inputs == 0 || planned.inputs >> (tag % 64) & 1 == 1;
+        let mut tags: Vec<usize> = (0..M::Input::VARIANTS.len()).filter(occurs).collect();
+        match kind {
+            0 => return None,
+            1 if !planned.eager => return None,
+            1..=6 if planned.eager && (self.operation > 0 || self.generation > 0) => tags.retain(answers),
+            2..=3 => tags.retain(answers),
+            _ => {}
         }
-        let tag = (planned.what / 4) % M::Input::VARIANTS.len();
+        let tag = *tags.get(choice % tags.len().max(1))?;
         let fields = M::Input::VARIANTS[tag].fields.iter().zip(planned.fields);
-        let words: Vec<u64> = fields.map(|(field, raw)| self.word(field.name, &field.kind, raw)).collect();
+        let word = |(field, raw): (&FieldSpec, u64)| match self.last.get(field.name) {
+            Some(last) if kind == 4 && fits(&field.kind, *last) => *last,
+            _ => self.word(field.name, &field.kind, raw),
+        };
+        let words: Vec<u64> = fields.map(word).collect();
         let input = M::Input::from_words(u16::try_from(tag).unwrap(), &words);
         Some(input.expect("a message can be made by its description"))
     }
@@ -174,8 +211,9 @@ impl<M: Machine> Run<M> {
                     (Some(known), 5) => known.saturating_sub(rest % 4),
                     (Some(known), 6) => known.saturating_add(1).min(*most),
                     (None, 0..=2) => rest % 8.min(most.saturating_add(1)),
+                    (None, 3..=4) if rest % 16 == 0 => *most,
                     (None, 3..=4) => rest % 5_000.min(most.saturating_add(1)),
-                    (None, 5) => *most,
+                    (None, 5..=6) => self.last.get(name).map_or(0, |last| *last.min(most)),
                     _ => rest % most.saturating_add(1),
                 }
             }
@@ -189,17 +227,25 @@ impl<M: Machine> Run<M> {
         self.act(at, input.as_ref())
     }
 
+    fn remember(&mut self, name: &'static str, word: u64) {
+        if word != NONE {
+            self.last.insert(name, word);
+        }
+    }
+
     fn act(&mut self, at: u64, input: Option<&M::Input>) -> Result<StepOf<M>, Rejection> {
         let answer = lawful(&mut self.machine, at, input);
         if let Ok(step) = &answer {
             if let Some(input) = input {
                 for (name, word) in named_words(input) {
+                    self.remember(name, word);
                     if name == "operation" {
                         self.outstanding.remove(&word);
                     }
                 }
             }
             for (name, word) in step.effects.iter().flat_map(named_words) {
+                self.remember(name, word);
                 if name == "operation" && word > self.operation {
                     self.operation = word;
                     self.outstanding.insert(word);
@@ -359,7 +405,7 @@ fn reaches_everything<M: Machine<Config: 'static>>(configs: &[M::Config]) {
     let mut runner = TestRunner::new(Cases { rng_seed: RngSeed::Fixed(1), ..Cases::default() });
     let plans = (prop::sample::select(configs.to_vec()), source(), script(ordinary_time(), 200));
     let (mut taken, mut happened) = (BTreeSet::new(), BTreeSet::new());
-    for _ in 0..1_000 {
+    for _ in 0..20_000 {
         let (config, random, script) = plans.new_tree(&mut runner).unwrap().current();
         let mut run = Run::<M>::start(&config, &random, 0);
         for planned in &script {
@@ -625,12 +671,19 @@ macro_rules! laws {
 
 laws!(backoff, tidegate::backoff::Backoff, configs::backoff(), |_| true);
 laws!(close_policy, tidegate::close::ClosePolicy, configs::close_policy(), |_| true);
+laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel(), |_| true);
+laws!(peer, tidegate::peer::Peer, configs::peer());
+laws!(directory, tidegate::directory::Directory, configs::directory(), |_| true);
+laws!(drain, tidegate::drain::Drain, configs::drain(), |_| true);
 
 /// The configs worth trying.
 mod configs {
     use tidegate::MAX_DURATION;
     use tidegate::backoff::{self, Jitter, Policy};
     use tidegate::close::{Context, Profile, Response, Rule};
+    use tidegate::drain::{self, ReleaseStep, StepKind};
+    use tidegate::tunnel::{self, Acceptance, Overflow};
+    use tidegate::{directory, peer};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -683,5 +736,103 @@ mod configs {
         };
         let own = Profile { rules: vec![own], ..Profile::named("relay") };
         Profile::names().map(Profile::named).chain([own]).collect()
+    }
+
+    /// Each way of acceptance; one endpoint and several; no budget, no pings, no buffer; short limits; extremes.
+    pub(crate) fn tunnel() -> Vec<tunnel::Config> {
+        let accepted = |acceptance| tunnel::Config { acceptance, ..Default::default() };
+        let each = [Acceptance::Explicit, Acceptance::FirstInbound, Acceptance::Quiet].map(accepted);
+        let relay = tunnel::Config {
+            profile: Profile::named("relay"),
+            acceptance: Acceptance::Explicit,
+            endpoints: 3,
+            rotate_after: 1,
+            buffer_limit: 2,
+            overflow: Overflow::DropOldest,
+            ..Default::default()
+        };
+        let bare = tunnel::Config {
+            backoff: Policy { from_start: true, ..Policy::default() },
+            profile: Profile::named("discord"),
+            immediate_budget: 0,
+            ping_after: 0,
+            dead_after: 0,
+            finish_limit: 0,
+            notice_max: 0,
+            buffer_limit: 0,
+            ..Default::default()
+        };
+        let patient = tunnel::Config {
+            prepare_limit: 1_000_000,
+            dial_limit: 1_000_000,
+            accept_limit: 1_000_000,
+            finish_limit: 1_000_000,
+            endpoints: 2,
+            ..relay.clone()
+        };
+        let longest = tunnel::Config {
+            backoff: policies().pop().unwrap_or_default(),
+            slow_delay: MAX_DURATION,
+            quiet_time: MAX_DURATION,
+            prepare_limit: MAX_DURATION,
+            dial_limit: MAX_DURATION,
+            accept_limit: MAX_DURATION,
+            ping_after: MAX_DURATION - 1,
+            dead_after: MAX_DURATION,
+            stall_tolerance: MAX_DURATION,
+            stable_after: MAX_DURATION,
+            immediate_window: MAX_DURATION,
+            finish_limit: MAX_DURATION,
+            notice_max: MAX_DURATION,
+            ..Default::default()
+        };
+        each.into_iter().chain([relay, bare, patient, longest]).collect()
+    }
+
+    /// The default, the shortest and the longest.
+    pub(crate) fn peer() -> Vec<peer::Config> {
+        let all = |duration| peer::Config {
+            authorize_limit: duration,
+            register_limit: duration,
+            ping_every: duration,
+            ping_misses: 1,
+            stall_tolerance: duration,
+            renew_every: duration,
+            retry_every: duration,
+            ..Default::default()
+        };
+        vec![peer::Config::default(), all(1), all(MAX_DURATION)]
+    }
+
+    pub(crate) fn directory() -> Vec<directory::Config> {
+        [90_000, 1, MAX_DURATION].map(|ttl| directory::Config { ttl }).to_vec()
+    }
+
+    /// With and without steps, paced and at once, with no fixed wait; extremes.
+    pub(crate) fn drain() -> Vec<drain::Config> {
+        let step =
+            |name: &str, kind, attempts| ReleaseStep { name: name.into(), kind, limit: 2_000, attempts };
+        let steps = vec![
+            step("balancer", StepKind::Unroute, 2),
+            step("dns", StepKind::Unroute, 1),
+            step("flush", StepKind::Release, 3),
+            step("close", StepKind::Release, 1),
+        ];
+        let full = drain::Config { steps, kill_budget: 40_000, ..Default::default() };
+        let paced = drain::Config { reconnect_rate: 2, grace: 5_000, ..full.clone() };
+        let at_once =
+            drain::Config { lame_duck: 0, flush: 0, min_idle_age: 0, signal_merge: 0, ..Default::default() };
+        let longest = drain::Config {
+            grace: MAX_DURATION / 2,
+            kill_budget: MAX_DURATION,
+            flush: MAX_DURATION,
+            min_idle_age: MAX_DURATION,
+            signal_merge: MAX_DURATION,
+            reconnect_rate: 1,
+            end_streams: false,
+            restart_exit_code: 75,
+            ..Default::default()
+        };
+        vec![drain::Config::default(), full, paced, at_once, longest]
     }
 }

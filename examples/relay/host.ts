@@ -20,8 +20,15 @@ const relays = values.relays.split(',').map((url) => url.replace('http', 'ws'))
 
 async function keepConnected(host: string, index: number): Promise<void> {
   // Spread the hosts over the relays: each begins with another one.
-  const endpoints = relays.map((_, offset) => `${relays[(index + offset) % relays.length]}/tunnel?hostId=${host}`)
-  const tunnel = new TunnelClient({ endpoints, token: () => `secret-of-${host}`, profile: 'relay' })
+  const endpoints = relays.map(
+    (_, offset) => `${relays[(index + offset) % relays.length]}/tunnel?hostId=${host}`,
+  )
+  const tunnel = new TunnelClient({
+    endpoints,
+    token: () => `secret-of-${host}`,
+    profile: 'relay',
+    rotateAfter: 1, // any relay will do: when one cannot be reached, the next attempt goes to another
+  })
   tunnel.on('dial', () => report('dial', { host }))
   for await (const { data, connection } of tunnel) {
     const message = JSON.parse(String(data))

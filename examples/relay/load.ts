@@ -107,6 +107,6 @@ process.once('SIGTERM', async () => {
   clearInterval(ticker)
   report('load-over', { ...counts, lossesByCause, slowest: Math.round(slowest) })
   agent.destroy()
-  process.stdout.write('', () => process.exit(0))
+  setImmediate(() => process.stdout.write('', () => process.exit(0)))
 })
 report('load-started', {})

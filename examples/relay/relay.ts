@@ -8,7 +8,7 @@
  */
 import { createServer } from 'node:http'
 import { parseArgs } from 'node:util'
-import { Lifecycle, TunnelServer } from 'tidegate'
+import { type Duration, Lifecycle, TunnelServer } from 'tidegate'
 import { connectDirectory } from './directory.ts'
 import { report } from './report.ts'
 
@@ -19,14 +19,20 @@ const { values } = parseArgs({
     'peer-port': { type: 'string', default: '9080' },
     directory: { type: 'string', default: '' },
     'reconnect-rate': { type: 'string', default: '0' },
+    grace: { type: 'string', default: '6s' },
+    'kill-budget': { type: 'string', default: '10s' },
   },
 })
 // The same machine comes back after a deploy; each of its lives has a greater incarnation.
 const owner = { machine: values.machine, incarnation: Date.now() }
 const directory = await connectDirectory(values.directory)
 
-// fly.io's budget: SIGINT, then 10 s.
-const life = new Lifecycle({ lameDuck: '300ms', grace: '6s', killBudget: '10s', margin: '1s' })
+// The kill budget is the platform's: how long it waits between the signal and SIGKILL.
+const life = new Lifecycle({
+  lameDuck: '300ms',
+  grace: values.grace as Duration,
+  killBudget: values['kill-budget'] as Duration,
+})
 
 const clients = createServer((request, response) => {
   if (life.health(request, response)) return

@@ -63,7 +63,9 @@ try {
   const results = []
   for (const side of sides) {
     directory = await startDirectory(values.redis)
-    process.stdout.write(`\n${side} tidegate: 2 relays, ${plan.hosts} hosts, ${plan.rate} requests/s, ${directory.kind}\n`)
+    process.stdout.write(
+      `\n${side} tidegate: 2 relays, ${plan.hosts} hosts, ${plan.rate} requests/s, ${directory.kind}\n`,
+    )
     results.push(await rollout(side, plan, directory, (text) => process.stdout.write(`  ${text}\n`)))
     await directory.stop()
     directory = undefined

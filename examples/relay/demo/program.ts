@@ -27,7 +27,11 @@ export class Program {
     onReport: (report: Report) => void,
   ) {
     const flags = Object.entries(options).flatMap(([key, value]) =>
-      value === undefined || value === false ? [] : value === true ? [`--${key}`] : [`--${key}`, String(value)],
+      value === undefined || value === false
+        ? []
+        : value === true
+          ? [`--${key}`]
+          : [`--${key}`, String(value)],
     )
     const path = fileURLToPath(new URL(`../${script}`, import.meta.url))
     // A group of its own: a Ctrl-C at the terminal is the runner's to handle.

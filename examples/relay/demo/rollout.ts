@@ -1,6 +1,6 @@
 /** One run of the scenario: redeploy the relays one after another, then kill one, all under load. */
-import { createServer } from 'node:net'
 import type { Directory } from './directory.ts'
+import { freePorts } from './ports.ts'
 import { Program, type Report, until, within } from './program.ts'
 
 export interface Plan {
@@ -41,7 +41,13 @@ export interface Departure {
 export interface Result {
   side: 'without' | 'with'
   departures: Departure[]
-  load: { sent: number; answered: number; lost: number; lossesByCause: Record<string, number>; slowest: number }
+  load: {
+    sent: number
+    answered: number
+    lost: number
+    lossesByCause: Record<string, number>
+    slowest: number
+  }
 }
 
 interface Relay {
@@ -118,7 +124,10 @@ class Fleet {
       this.#run(`hosts ${first}`, script, { relays, first, count })
     }
     const everybody = await until(60_000, () => this.#place.size === this.plan.hosts)
-    if (!everybody) throw new Error(`only ${this.#place.size} of ${this.plan.hosts} hosts connected in 60 s: ${this.#complaints()}`)
+    if (!everybody)
+      throw new Error(
+        `only ${this.#place.size} of ${this.plan.hosts} hosts connected in 60 s: ${this.#complaints()}`,
+      )
     this.#load = this.#run('load', 'load.ts', { relays, hosts: this.plan.hosts, rate: this.plan.rate })
     await this.#load.report('load-started')
     await until(2_000, () => this.#loadCounts().answered > this.plan.rate)
@@ -137,7 +146,7 @@ class Fleet {
     relay.program.signal(signal)
     const exit = await within(60_000, `relay ${machine} did not exit`, relay.program.exited)
     const departed = { machine, incarnation: relay.incarnation }
-    const staleAtExit = await this.directory.rowsOf(departed)
+    const staleAtExit = await this.directory.rowsOf(departed, [...this.#place.keys()])
     await new Promise((resolve) => setTimeout(resolve, BOOT))
     const again = await this.#startRelay(machine, relay.port, relay.peerPort)
     const back = () => new Set(this.#admissions.map((report) => String(report.host)))
@@ -148,7 +157,8 @@ class Fleet {
     const reconnects = []
     for (const host of affected) {
       const admitted = admissions.find((report) => report.host === host)
-      if (admitted !== undefined) reconnects.push(admitted.at - (this.#told.get(host) ?? Math.min(exit.at, signalled)))
+      if (admitted !== undefined)
+        reconnects.push(admitted.at - (this.#told.get(host) ?? Math.min(exit.at, signalled)))
     }
     // After a kill the hosts may go to the relay that stayed; it accepted all the time.
     const accepting = signal === 'SIGKILL' ? exit.at : again.at
@@ -161,7 +171,7 @@ class Fleet {
       missing: [...affected].filter((host) => !returned.has(host)).length,
       dials: this.#dials,
       staleAtExit,
-      staleAtEnd: await this.directory.rowsOf(departed),
+      staleAtEnd: await this.directory.rowsOf(departed, [...this.#place.keys()]),
       exitCode: exit.signal ?? String(exit.code),
       exitAfter: exit.at - signalled,
       toldAt: [...this.#told.values()].sort((x, y) => x - y),
@@ -189,11 +199,24 @@ class Fleet {
   async #startRelay(machine: string, port: number, peerPort: number): Promise<Report> {
     const script = this.side === 'with' ? 'relay.ts' : 'plain/relay.ts'
     const common = { port, machine, directory: this.directory.url }
-    const options = this.side === 'with' ? { ...common, 'peer-port': peerPort, 'reconnect-rate': this.plan.reconnectRate } : common
+    const options = this.side === 'with' ? { ...common, 'peer-port': peerPort, ...this.#budget() } : common
     const program = this.#run(`relay ${machine}`, script, options)
     const listening = await program.report('listening')
-    this.#relays.set(machine, { program, machine, port, peerPort, incarnation: Number(listening.incarnation) })
+    this.#relays.set(machine, {
+      program,
+      machine,
+      port,
+      peerPort,
+      incarnation: Number(listening.incarnation),
+    })
     return listening
+  }
+
+  /** A platform that waits for 10 s, or for as long as telling every host at the rate asked for takes. */
+  #budget(): Record<string, string | number> {
+    const { hosts, reconnectRate } = this.plan
+    const telling = reconnectRate > 0 ? Math.ceil(hosts / reconnectRate) : 0
+    return { 'reconnect-rate': reconnectRate, grace: `${telling + 6}s`, 'kill-budget': `${telling + 10}s` }
   }
 
   #run(name: string, script: string, options: Record<string, string | number>): Program {
@@ -220,20 +243,10 @@ class Fleet {
   }
 
   #complaints(): string {
-    return this.#programs.map((program) => program.complaint).filter((text) => text !== '').join(' | ').slice(0, 1_000)
+    return this.#programs
+      .map((program) => program.complaint)
+      .filter((text) => text !== '')
+      .join(' | ')
+      .slice(0, 1_000)
   }
-}
-
-/** Ports that are free now. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer()
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }

@@ -11,8 +11,10 @@ export function quantile(sorted: number[], p: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(p * sorted.length))] ?? 0
 }
 
-const redeploys = (result: Result): Departure[] => result.departures.filter((departure) => departure.exitCode !== 'SIGKILL')
-const kills = (result: Result): Departure[] => result.departures.filter((departure) => departure.exitCode === 'SIGKILL')
+const redeploys = (result: Result): Departure[] =>
+  result.departures.filter((departure) => departure.exitCode !== 'SIGKILL')
+const kills = (result: Result): Departure[] =>
+  result.departures.filter((departure) => departure.exitCode === 'SIGKILL')
 const sum = (departures: Departure[], of: (departure: Departure) => number): number =>
   departures.reduce((total, departure) => total + of(departure), 0)
 const times = (departures: Departure[]): number[] =>
@@ -54,8 +56,16 @@ export function table(results: Result[]): string {
   const line = (name: string, cells: string[]) =>
     `${name.padEnd(38)} ${cells.map((cell, column) => cell.padStart(widths[column] ?? 0)).join('   ')}`.trimEnd()
   return [
-    line('', results.map((result) => `${result.side} tidegate`)),
-    ...names.map((name, row) => line(name, columns.map((column) => column[row]?.[1] ?? ''))),
+    line(
+      '',
+      results.map((result) => `${result.side} tidegate`),
+    ),
+    ...names.map((name, row) =>
+      line(
+        name,
+        columns.map((column) => column[row]?.[1] ?? ''),
+      ),
+    ),
   ].join('\n')
 }
 
@@ -86,7 +96,10 @@ export function verdict(result: Result | undefined, plan: Plan): { holds: boolea
       `${sum(rolling, (d) => d.repeated + d.disturbed)} reconnects beyond one for each restart of a host's relay (0)`,
     ],
     [p99 < 1_000, `p99 reconnect ${Math.round(p99)} ms (below 1000)`],
-    [sum(rolling, (d) => d.staleAtExit) === 0, `${sum(rolling, (d) => d.staleAtExit)} stale rows at exit (0)`],
+    [
+      sum(rolling, (d) => d.staleAtExit) === 0,
+      `${sum(rolling, (d) => d.staleAtExit)} stale rows at exit (0)`,
+    ],
     [rolling.every((d) => d.exitCode === '0'), `exit codes ${rolling.map((d) => d.exitCode).join(', ')} (0)`],
     ...killed.flatMap((departure): [boolean, string][] => [
       [
@@ -103,7 +116,10 @@ export function verdict(result: Result | undefined, plan: Plan): { holds: boolea
       const allowed = Math.max(1, Math.ceil((2 * plan.reconnectRate) / 10))
       checks.push(
         [most <= allowed, `${departure.what}: at most ${most} hosts told in any 100 ms (allowed ${allowed})`],
-        [took <= 1.1 * window + FLUSH, `${departure.what}: all told in ${Math.round(took)} ms (1.1 × window + flush: ${Math.round(1.1 * window + FLUSH)})`],
+        [
+          took <= 1.1 * window + FLUSH,
+          `${departure.what}: all told in ${Math.round(took)} ms (1.1 × window + flush: ${Math.round(1.1 * window + FLUSH)})`,
+        ],
       )
     }
   }

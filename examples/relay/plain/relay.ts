@@ -2,9 +2,9 @@
  * The relay that people write by hand, with the mistakes that they make: the process exits on a signal, rows
  * of the directory are deleted "fire and forget", nothing tells the hosts. The demo runs it beside `../relay.ts`.
  */
-import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { parseArgs } from 'node:util'
-import { WebSocketServer, type WebSocket } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import { connectDirectory } from '../directory.ts'
 import { report } from '../report.ts'
 
@@ -32,19 +32,25 @@ async function proxy(incoming: IncomingMessage, response: ServerResponse): Promi
     lastId += 1
     pending.set(lastId, response)
     const { method, headers } = incoming
-    socket.send(JSON.stringify({ type: 'http', id: lastId, method, path: `/${path.join('/')}`, headers, body }))
+    socket.send(
+      JSON.stringify({ type: 'http', id: lastId, method, path: `/${path.join('/')}`, headers, body }),
+    )
     return
   }
   const row = await directory.look(host).catch(() => undefined)
-  if (row === undefined || row.address === address || incoming.headers['x-forwarded-by'] !== undefined) {
+  if (row?.type !== 'owned' || row.address === address || incoming.headers['x-forwarded-by'] !== undefined) {
     response.writeHead(503).end('no tunnel')
     return
   }
   const headers = { 'x-forwarded-by': values.machine }
-  const outgoing = request(`${row.address}${incoming.url}`, { method: incoming.method ?? 'GET', headers }, (answer) => {
-    response.writeHead(answer.statusCode ?? 502)
-    answer.pipe(response)
-  })
+  const outgoing = request(
+    `${row.address}${incoming.url}`,
+    { method: incoming.method ?? 'GET', headers },
+    (answer) => {
+      response.writeHead(answer.statusCode ?? 502)
+      answer.pipe(response)
+    },
+  )
   outgoing.on('error', () => response.writeHead(502).end('the owner is away'))
   outgoing.end(body)
 }
@@ -56,7 +62,8 @@ const server = createServer((incoming, response) => {
 const sockets = new WebSocketServer({ server, path: '/tunnel' })
 sockets.on('connection', async (socket, incoming) => {
   const host = new URL(incoming.url ?? '/', address).searchParams.get('hostId') ?? ''
-  await directory.register({ host, owner, address })
+  const { epoch } = await directory.look(host)
+  const row = await directory.register({ host, owner, address, epoch })
   tunnels.set(host, socket)
   report('admitted', { host, machine: values.machine })
   socket.on('message', (data) => {
@@ -67,14 +74,10 @@ sockets.on('connection', async (socket, incoming) => {
   })
   socket.on('close', () => {
     if (tunnels.get(host) === socket) tunnels.delete(host)
+    // Fire and forget: when the process exits, nobody waits for it.
+    void directory.unregister({ host, owner, epoch: row.epoch }).catch(() => {})
   })
 })
 server.listen(Number(values.port), '127.0.0.1', () => report('listening', { ...owner }))
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    // Fire and forget: the deletes are started, the process does not wait for them.
-    void directory.clearOwn(owner).catch(() => {})
-    process.exit(0)
-  })
-}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(0))

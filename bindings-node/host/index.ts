@@ -1,0 +1,89 @@
+/** tidegate: the lifecycle of a gateway, for Node. */
+
+export {
+  type Directory,
+  DirectoryUnavailable,
+  type HeldCommand,
+  MAX_EPOCH,
+  MemoryDirectory,
+  type MemoryDirectoryOptions,
+  type Owned,
+  type Owner,
+  type Refused,
+  type RegisterCommand,
+  type Registered,
+  type Removed,
+  type Renewed,
+  type Vacant,
+  type WaitOptions,
+} from './directory.js'
+export { ABORT_LIMIT, type DrainSource, type Farewell } from './drainable.js'
+export type { Duration } from './duration.js'
+export {
+  BugError,
+  ConfigError,
+  type Fault,
+  MalformedError,
+  NativeError,
+  RejectedError,
+  type Rejection,
+  TidegateError,
+} from './errors.js'
+export type * from './generated.js'
+export type { HealthAnswer, HealthHandler, ProbeRequest, ProbeResponse } from './health.js'
+export {
+  type Aborted,
+  type AnyHttpServer,
+  HttpDoor,
+  type HttpDoorOptions,
+  type HttpDoorStage,
+  type IdleReport,
+} from './http.js'
+export { type HttpOptions, HttpSource } from './http-source.js'
+export {
+  Lifecycle,
+  type LifecycleCounters,
+  type LifecycleEvents,
+  type LifecycleExplanation,
+  type LifecycleOptions,
+  type Outcome,
+  type Phase,
+  type StepContext,
+  type StepFailure,
+  type StepFunction,
+  type StepOptions,
+  type StreamLike,
+} from './lifecycle.js'
+export {
+  type ConfigOf,
+  type Deadline,
+  type EffectOf,
+  type Explanation,
+  type InputOf,
+  Machine,
+  type MachineOptions,
+  monotonic,
+  type RestoreOptions,
+  type RunOptions,
+  type Step,
+} from './machine.js'
+export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
+export {
+  type Admission,
+  type Authorize,
+  type HostRequest,
+  RequestFailure,
+  type RequestFailureCode,
+  type TunnelResponse,
+  TunnelServer,
+  type TunnelServerEvents,
+  type TunnelServerOptions,
+  type WireHeaders,
+} from './tunnel-server.js'
+export {
+  type WebSocketLike,
+  type WebSocketNotice,
+  type WebSocketOptions,
+  type WebSocketServerLike,
+  WebSocketSource,
+} from './web-sockets.js'
