@@ -41,6 +41,8 @@ pub trait Alone: Subject {
     type Observer: Clone + Eq + Hash + Debug + Default + Send + Sync;
     /// The names of its properties.
     const PROPERTIES: &'static [&'static str];
+    /// What times are multiples of: half of the way to a deadline is rounded down to it.
+    const GRAIN: Millis = 1;
     /// How much later than a deadline a tick may come, besides on time.
     const LATE: &'static [Millis] = &[];
     /// How time passes while nothing is due.
@@ -112,6 +114,10 @@ impl<M: Alone> AloneWorld<M> {
     }
 }
 
+fn half<M: Alone>(left: Millis) -> Millis {
+    left / 2 / M::GRAIN * M::GRAIN
+}
+
 impl<M: Alone> World for AloneWorld<M> {
     type Whole = Whole<M>;
     type State = State<M>;
@@ -141,7 +147,7 @@ impl<M: Alone> World for AloneWorld<M> {
         match machine.deadline() {
             Some(deadline) => {
                 actions.push(Action::Time(Time::Deadline));
-                if !whole.between && deadline.at - machine.clock().now() >= 2 {
+                if !whole.between && half::<M>(deadline.at - machine.clock().now()) > 0 {
                     actions.push(Action::Time(Time::Half));
                 }
                 actions.extend(M::LATE.iter().map(|late| Action::Time(Time::Late(*late))));
@@ -169,7 +175,7 @@ impl<M: Alone> World for AloneWorld<M> {
                 let left = machine.deadline().map_or(0, |deadline| deadline.at - now);
                 let passed = match time {
                     Time::Deadline => left,
-                    Time::Half => left / 2,
+                    Time::Half => half::<M>(left),
                     Time::Late(by) => left + by,
                     Time::Rest(by) => *by,
                 };

@@ -1,6 +1,9 @@
 //! The models: one file each.
 
 pub mod backoff;
+pub mod directory;
+pub mod drain;
+pub mod peer;
 pub mod tunnel;
 
 use tidegate::Name;

@@ -54,6 +54,7 @@ impl Alone for Tunnel {
         "T9: nothing is dialed while offline",
         "T10: the buffer keeps to its bound",
     ];
+    const GRAIN: Millis = 50;
     const LATE: &'static [Millis] = &[150];
     const REST: &'static [Millis] = &[100, 5_000];
 
@@ -304,18 +305,38 @@ fn base() -> Config {
     }
 }
 
-/// The configs that turn on one rule after another.
+/// Attempts: providers, dials, refusals, closes, budgets; the second with acceptance by quiet time, two endpoints and
+/// a buffer that drops.
 #[must_use]
-pub fn configs(quick: bool) -> Vec<Config> {
+pub fn attempts() -> Vec<Config> {
     let calm = Config { ping_after: 0, dead_after: 0, finish_limit: 0, ..base() };
-    let mut configs = vec![
-        // Attempts: providers, dials, refusals, closes, budgets.
+    vec![
         calm.clone(),
-        // Acceptance by quiet time, and two endpoints.
-        Config { acceptance: Acceptance::Quiet, endpoints: 2, overflow: Overflow::DropOldest, ..calm.clone() },
-    ];
-    if !quick {
-        configs.extend([base()]);
-    }
-    configs
+        Config { acceptance: Acceptance::Quiet, endpoints: 2, overflow: Overflow::DropOldest, ..calm },
+    ]
+}
+
+/// Silence, pings and stalls, with an old connection that finishes.
+#[must_use]
+pub fn silence() -> Vec<Config> {
+    let backoff = Policy { cap: 100, hint_max: 0, ..base().backoff };
+    vec![Config {
+        backoff,
+        acceptance: Acceptance::FirstInbound,
+        immediate_budget: 0,
+        notice_max: 0,
+        rotate_after: 1,
+        buffer_limit: 0,
+        slow_delay: 0,
+        stable_after: 400,
+        ..base()
+    }]
+}
+
+/// Random delays.
+#[must_use]
+pub fn random() -> Vec<Config> {
+    let backoff = Policy { initial: 100, cap: 200, jitter: Jitter::Equal, ..base().backoff };
+    let calm = attempts().swap_remove(0);
+    vec![Config { backoff, immediate_budget: 1, ..calm }]
 }
