@@ -52,8 +52,8 @@ pub trait Alone: Subject {
     fn remembered(_observer: &mut Self::Observer) -> Vec<(&'static str, &mut u32)> {
         Vec::new()
     }
-    /// Every input that is worth telling apart in this state.
-    fn inputs(&self, observer: &Self::Observer, inputs: &mut Vec<Self::Input>);
+    /// Every input that is worth telling apart in this state; `bound` is the model's, where a machine has one.
+    fn inputs(&self, observer: &Self::Observer, bound: u32, inputs: &mut Vec<Self::Input>);
     /// Judges a step and remembers what is needed of it; `first` is the number of the first property.
     fn observe(observer: &mut Self::Observer, seen: &Seen<'_, Self>, first: usize, watch: &mut Watch);
 }
@@ -62,6 +62,7 @@ pub trait Alone: Subject {
 pub struct AloneWorld<M: Alone> {
     pool: Pool<M>,
     configs: Vec<M::Config>,
+    bound: u32,
     cells: Cells,
 }
 
@@ -110,7 +111,13 @@ impl<M: Alone> AloneWorld<M> {
     /// A world for each of these configs.
     #[must_use]
     pub fn new(configs: Vec<M::Config>) -> Self {
-        Self { pool: Pool::default(), configs, cells: Cells::of::<M>(0) }
+        Self::bounded(configs, u32::MAX)
+    }
+
+    /// The same, where a machine bounds what its host does.
+    #[must_use]
+    pub fn bounded(configs: Vec<M::Config>, bound: u32) -> Self {
+        Self { pool: Pool::default(), configs, bound, cells: Cells::of::<M>(0) }
     }
 }
 
@@ -155,7 +162,7 @@ impl<M: Alone> World for AloneWorld<M> {
             None => actions.extend(M::REST.iter().map(|rest| Action::Time(Time::Rest(*rest)))),
         }
         let mut inputs = Vec::new();
-        machine.inputs(&whole.observer, &mut inputs);
+        machine.inputs(&whole.observer, self.bound, &mut inputs);
         actions.extend(inputs.into_iter().map(Action::Input));
     }
 

@@ -51,7 +51,9 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn plain(what: String) -> Self {
+    /// One that needs no script.
+    #[must_use]
+    pub fn plain(what: String) -> Self {
         Self { what, script: String::new(), vectors: Vec::new() }
     }
 }

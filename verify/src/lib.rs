@@ -2,6 +2,7 @@
 
 pub mod alone;
 pub mod claim;
+pub mod coverage;
 pub mod explore;
 pub mod liveness;
 pub mod models;

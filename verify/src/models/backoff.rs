@@ -26,7 +26,7 @@ impl Alone for Backoff {
     ];
     const LATE: &'static [Millis] = &[50_000];
 
-    fn inputs(&self, _: &Promises, inputs: &mut Vec<Input>) {
+    fn inputs(&self, _: &Promises, _: u32, inputs: &mut Vec<Input>) {
         inputs.extend([Input::Start, Input::Stop, Input::Wake, Input::Reset]);
         for operation in numbers_of(self, "operation").all() {
             inputs.push(Input::Accepted { operation });
@@ -88,6 +88,9 @@ impl Alone for Backoff {
 fn is(backoff: &Backoff, state: State) -> bool {
     backoff.state() == state.as_str()
 }
+
+/// In words.
+pub const BOUNDS: &str = "5 jitters × from failure or from start; any host; draws {min, mid, max}; attempts unbounded";
 
 /// One config for each way to draw, from the failure and from the start.
 #[must_use]

@@ -36,7 +36,7 @@ impl Alone for Directory {
     const LATE: &'static [Millis] = &[50];
     const REST: &'static [Millis] = &[100];
 
-    fn inputs(&self, _: &Granted, inputs: &mut Vec<Input>) {
+    fn inputs(&self, _: &Granted, _: u32, inputs: &mut Vec<Input>) {
         inputs.push(Input::Look);
         for &(machine, incarnation) in LIVES {
             inputs.push(Input::ClearEarlier { machine, incarnation });
@@ -115,6 +115,9 @@ impl Alone for Directory {
         }
     }
 }
+
+/// In words.
+pub const BOUNDS: &str = "1 row; 2 machines, 3 lives; any command in any order; epochs ≤ 4; TTL in quarters";
 
 /// One TTL.
 #[must_use]

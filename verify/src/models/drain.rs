@@ -3,8 +3,9 @@
 use tidegate::drain::{Config, Drain, Effect, Input, Phase, ReleaseStep, StepKind};
 use tidegate::{Intent, Machine, Millis, Rules};
 
-use crate::alone::{Alone, Cause, Seen};
+use crate::alone::{Alone, AloneWorld, Cause, Seen};
 use crate::explore::Watch;
+use crate::models::Size;
 use crate::world::numbers_of;
 
 /// What the process has seen.
@@ -32,8 +33,6 @@ pub struct Process {
     merged: Option<Millis>,
 }
 
-/// How often the host may count anew.
-const MOST_LOADS: u8 = 3;
 const TOO_MANY: Millis = 1_000_000;
 
 impl Alone for Drain {
@@ -55,7 +54,7 @@ impl Alone for Drain {
     const REST: &'static [Millis] = &[];
     const LATE: &'static [Millis] = &[];
 
-    fn inputs(&self, process: &Process, inputs: &mut Vec<Input>) {
+    fn inputs(&self, process: &Process, bound: u32, inputs: &mut Vec<Input>) {
         inputs.extend([Input::Started, Input::Force]);
         for intent in [Intent::Handoff, Intent::Restart, Intent::Decommission] {
             inputs.push(Input::Begin { intent });
@@ -64,7 +63,7 @@ impl Alone for Drain {
         for operation in numbers_of(self, "operation").all() {
             inputs.extend([Input::Done { operation }, Input::Failed { operation }]);
         }
-        if process.loads >= MOST_LOADS {
+        if u32::from(process.loads) >= bound {
             return;
         }
         for (requests, idle, streams, tunnels, told) in
@@ -201,6 +200,20 @@ fn base() -> Config {
         restart_exit_code: 0,
         steps: Vec::new(),
     }
+}
+
+/// The world at a size, with its bounds.
+#[must_use]
+pub fn world(size: Size) -> (&'static str, AloneWorld<Drain>) {
+    match size {
+        Size::Small => ("any host; ≤ 2 counts; 0 or 2 steps", AloneWorld::bounded(both(), 2)),
+        Size::Quick => ("any host; ≤ 3 counts; 0 or 2 steps", AloneWorld::bounded(both(), 3)),
+        Size::Full => ("any host; ≤ 4 counts; 0 or 2 steps", AloneWorld::bounded(both(), 4)),
+    }
+}
+
+fn both() -> Vec<Config> {
+    [plain(), stepped()].concat()
 }
 
 /// Without steps, all tunnels told at once.

@@ -70,7 +70,7 @@ impl Alone for Peer {
         vec![("operation", &mut relay.pending)]
     }
 
-    fn inputs(&self, _: &Relay, inputs: &mut Vec<Input>) {
+    fn inputs(&self, _: &Relay, _: u32, inputs: &mut Vec<Input>) {
         inputs.extend([
             Input::Connected,
             Input::Closed,
@@ -222,6 +222,9 @@ impl Alone for Peer {
         }
     }
 }
+
+/// In words.
+pub const BOUNDS: &str = "any relay, directory and host; 2 misses; operations unbounded; ticks on time, between, late";
 
 /// Short times, in a proportion like that of the defaults.
 #[must_use]

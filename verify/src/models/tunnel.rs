@@ -7,8 +7,9 @@ use tidegate::tunnel::{
 };
 use tidegate::{Machine, Millis, Rules};
 
-use crate::alone::{Alone, Cause, Seen};
+use crate::alone::{Alone, AloneWorld, Cause, Seen};
 use crate::explore::Watch;
+use crate::models::Size;
 use crate::world::numbers_of;
 
 /// What the host has seen, as far as the properties need it.
@@ -62,7 +63,7 @@ impl Alone for Tunnel {
         vec![("generation", &mut host.next), ("generation", &mut host.current), ("generation", &mut host.old)]
     }
 
-    fn inputs(&self, host: &Host, inputs: &mut Vec<Input>) {
+    fn inputs(&self, host: &Host, _: u32, inputs: &mut Vec<Input>) {
         inputs.extend([Input::Start, Input::Stop, Input::Online, Input::Offline, Input::Wake, Input::Send]);
         for operation in numbers_of(self, "operation").all() {
             inputs.extend([Input::Prepared { operation }, Input::PrepareFailed { operation }]);
@@ -303,6 +304,29 @@ fn base() -> Config {
         buffer_limit: 1,
         overflow: Overflow::Refuse,
     }
+}
+
+/// The world at a size, with its bounds.
+#[must_use]
+pub fn world(size: Size) -> (&'static str, AloneWorld<Tunnel>) {
+    match size {
+        Size::Small => ("any host, relay and network; 1 endpoint", AloneWorld::new(smallest())),
+        Size::Quick => {
+            ("any host, relay and network; ≤ 2 endpoints", AloneWorld::new([smallest(), random()].concat()))
+        }
+        Size::Full => (
+            "any host, relay and network; ≤ 2 endpoints; budget ≤ 2; 3 acceptances; draws {min, mid, max}; 9 close codes; \
+             dials unbounded; ticks on time, between, late",
+            AloneWorld::new([attempts(), silence(), random()].concat()),
+        ),
+    }
+}
+
+/// Few states, every rule.
+#[must_use]
+pub fn smallest() -> Vec<Config> {
+    let silence = silence().swap_remove(0);
+    vec![Config { stable_after: 400, finish_limit: 50, accept_limit: 50, ..silence }]
 }
 
 /// Attempts: providers, dials, refusals, closes, budgets; the second with acceptance by quiet time, two endpoints and
