@@ -44,7 +44,7 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("tunnel", "retry", &["waiting"]),
     ("tunnel", "move", &["moving"]),
     ("tunnel", "silence", &["up", "moving"]),
-    ("tunnel", "stable", &["up", "moving"]),
+    ("tunnel", "stable", &["up"]),
     // The old connection outlives whatever becomes of the new one.
     (
         "tunnel",

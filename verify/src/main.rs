@@ -1,7 +1,7 @@
 //! `tidegate-verify`: explores every model at its published bounds and prints what holds, as a table.
 //!
 //! ```text
-//! tidegate-verify [--quick | --small] [--only MODEL] [--threads N] [--json FILE] [--counterexamples FOLDER]
+//! tidegate-verify [--quick | --small] [--only MODEL] [--threads N] [--states N] [--json FILE] [--counterexamples FOLDER]
 //! tidegate-verify --graph FILE --only MODEL      draws a model: FILE.dot and FILE.json
 //! tidegate-verify --vectors FOLDER               writes generated-<machine>.json and updates index.json
 //! ```
@@ -46,6 +46,10 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
             "--counterexamples" => wanted.counterexamples = value()?.into(),
             "--graph" => wanted.graph = Some(value()?.into()),
             "--vectors" => wanted.vectors = Some(value()?.into()),
+            "--states" => {
+                let states = value()?;
+                wanted.options.states = states.parse().map_err(|_| format!("--states {states} is no number"))?;
+            }
             "--threads" => {
                 let threads = value()?;
                 wanted.options.threads =

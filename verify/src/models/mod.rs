@@ -6,6 +6,7 @@ pub mod connect;
 pub mod directory;
 pub mod drain;
 pub mod peer;
+pub mod rows;
 pub mod tunnel;
 
 use tidegate::Name;
@@ -93,6 +94,14 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
                 prove("tunnel × relay", bounds, connect::Connect::new(configs), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "rows × peers",
+            prove: |size, options| {
+                let (words, bounds) = rows::bounds(size);
+                prove("rows × peers", words, rows::Rows::new(bounds), options)
             },
             draw: None,
         },
