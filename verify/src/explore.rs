@@ -2,7 +2,8 @@
 //!
 //! A run is *complete* only when its frontier is empty. States are kept whole and compared whole: a hash only
 //! says where to look. Each level is worked off in batches of two phases without locks: every worker first
-//! expands its part of the batch into buckets by shard, then inserts the buckets of the shards that it owns.
+//! expands its part of the batch, drops what is known already (nobody writes now) and puts the rest into buckets by
+//! shard; then each inserts the buckets of the shards that it owns.
 //! Which worker does what depends on the batch alone, so the numbering of states, the parents and with them the
 //! shortest counterexamples do not depend on timing, nor on how many threads there are.
 
@@ -132,7 +133,7 @@ pub type Id = u32;
 
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
-const BATCH: usize = 1 << 15;
+const BATCH: usize = 1 << 13;
 /// Fewer states than this are not worth starting threads for.
 const SMALL: usize = 1 << 9;
 const ROOT: Id = Id::MAX;
@@ -159,6 +160,16 @@ struct Shard<S> {
     table: HashTable<u32>,
     states: Vec<(S, u64)>,
     parents: Vec<(Id, u16)>,
+}
+
+impl<S: Eq> Shard<S> {
+    fn find(&self, hash: u64, state: &S) -> Option<u32> {
+        let same = |&at: &u32| {
+            let (known, known_hash) = &self.states[at as usize];
+            *known_hash == hash && known == state
+        };
+        self.table.find(hash, same).copied()
+    }
 }
 
 struct Found<S> {
@@ -225,6 +236,8 @@ pub struct Graph<'m, M: Model> {
 /// What one worker found in one phase.
 struct Findings<T> {
     what: T,
+    edges: Vec<Edge>,
+    transitions: u64,
     watch: Watch,
     /// New ones, or those without a successor.
     states: Vec<Id>,
@@ -370,10 +383,12 @@ impl<'m, M: Model> Graph<'m, M> {
         let threads = if batch.len() < SMALL { 1 } else { limits.threads };
         let part = batch.len().div_ceil(threads).max(1);
         let this = &*self;
-        let found = parallel(batch.chunks(part).map(|ids| move || this.expand_part(hasher, ids)));
+        let edges = limits.keep_edges;
+        let found = parallel(batch.chunks(part).map(|ids| move || this.expand_part(hasher, edges, ids)));
         let mut all = Vec::new();
-        for Findings { what, watch, states: ends } in found {
-            self.transitions += what.iter().map(|bucket| bucket.len() as u64).sum::<u64>();
+        for Findings { what, mut edges, transitions, watch, states: ends } in found {
+            self.transitions += transitions;
+            self.edges.append(&mut edges);
             all.push(what);
             self.note(watch);
             for state in ends {
@@ -383,10 +398,10 @@ impl<'m, M: Model> Graph<'m, M> {
         all
     }
 
-    fn expand_part(&self, hasher: &FixedState, ids: &[Id]) -> Findings<Buckets<M::State>> {
+    fn expand_part(&self, hasher: &FixedState, keep_edges: bool, ids: &[Id]) -> Findings<Buckets<M::State>> {
         let mut buckets = empty();
         let mut watch = Watch::new(self.witnesses.len(), self.cells.len());
-        let (mut next, mut ends) = (Vec::new(), Vec::new());
+        let (mut next, mut ends, mut edges, mut transitions) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for &from in ids {
             let state = self.state(from);
             (watch.from, watch.place) = (from, 0);
@@ -394,13 +409,26 @@ impl<'m, M: Model> Graph<'m, M> {
             if next.is_empty() && !self.model.may_end(state) {
                 ends.push(from);
             }
+            transitions += next.len() as u64;
             for (place, (action, state)) in next.drain(..).enumerate() {
+                let place = place as u16;
                 let hash = hasher.hash_one(&state);
-                let class = self.model.fairness(&action).unwrap_or(NO_CLASS);
-                buckets[shard_of(hash)].push(Found { hash, state, from, place: place as u16, class });
+                let at = shard_of(hash);
+                let known = self.shards[at].find(hash, &state);
+                let class = || self.model.fairness(&action).unwrap_or(NO_CLASS);
+                match known {
+                    None => {
+                        let class = if keep_edges { class() } else { NO_CLASS };
+                        buckets[at].push(Found { hash, state, from, place, class });
+                    }
+                    Some(index) if keep_edges => {
+                        edges.push(Edge { from, to: id(at, index as usize), place, class: class() });
+                    }
+                    Some(_) => {}
+                }
             }
         }
-        Findings { what: buckets, watch, states: ends }
+        Findings { what: buckets, edges, transitions, watch, states: ends }
     }
 
     /// Phase two: keeps what is new; answers the new states' numbers. Each worker has its own shards.
@@ -418,7 +446,7 @@ impl<'m, M: Model> Graph<'m, M> {
             move || keep(model, properties, edges, worker * part, shards, found)
         }));
         let mut new = Vec::new();
-        for Findings { what: mut edges, watch, states: mut ids } in kept {
+        for Findings { mut edges, watch, states: mut ids, .. } in kept {
             new.append(&mut ids);
             self.edges.append(&mut edges);
             self.note(watch);
@@ -471,22 +499,18 @@ fn keep<M: Model>(
     first: usize,
     shards: &mut [Shard<M::State>],
     found: &mut [Vec<Vec<Found<M::State>>>],
-) -> Findings<Vec<Edge>> {
+) -> Findings<()> {
     let mut watch = Watch::new(properties, 0);
     watch.place = NO_PLACE;
     let (mut new, mut edges) = (Vec::new(), Vec::new());
     for (place, (shard, found)) in shards.iter_mut().zip(found).enumerate() {
-        let Shard { table, states, parents } = shard;
         for Found { hash, state, from, place: action, class } in
             found.iter_mut().flat_map(|bucket| bucket.drain(..))
         {
-            let known = table.find(hash, |&at| {
-                let (known, known_hash) = &states[at as usize];
-                *known_hash == hash && *known == state
-            });
-            let to = match known {
-                Some(&at) => id(first + place, at as usize),
+            let to = match shard.find(hash, &state) {
+                Some(at) => id(first + place, at as usize),
                 None => {
+                    let Shard { table, states, parents } = &mut *shard;
                     let to = id(first + place, states.len());
                     watch.from = to;
                     model.inspect(&state, &mut watch);
@@ -502,5 +526,5 @@ fn keep<M: Model>(
             }
         }
     }
-    Findings { what: edges, watch, states: new }
+    Findings { what: (), edges, transitions: 0, watch, states: new }
 }

@@ -9,3 +9,12 @@ pub mod models;
 pub mod pool;
 pub mod vectors;
 pub mod world;
+
+/// The machines, for who has no other need of the core.
+pub mod machines {
+    pub use tidegate::backoff::Backoff;
+    pub use tidegate::directory::Directory;
+    pub use tidegate::drain::Drain;
+    pub use tidegate::peer::Peer;
+    pub use tidegate::tunnel::Tunnel;
+}

@@ -1,7 +1,7 @@
 //! Values that many states share, each kept once.
 //!
 //! A state of a system is a handful of machines and their surroundings, and most actions change one of them. So a
-//! state names its machines by [`Part`]s of a pool: twelve bytes or less, compared by number, hashed by the hash
+//! state names its machines by [`Part`]s of a pool: twelve bytes, compared by number, hashed by the hash
 //! of the value. Equal values always get the same part, so comparing parts is comparing values, exactly.
 //!
 //! Which number a value gets depends on which thread brings it first; its hash does not. Nothing but equality ever
@@ -24,7 +24,8 @@ const CHUNKS: usize = 22;
 /// A value of a [`Pool`].
 pub struct Part<T> {
     number: u32,
-    hash: u32,
+    /// Of the value, all 64 bits: others may look at nothing else.
+    hash: [u32; 2],
     of: PhantomData<fn() -> T>,
 }
 
@@ -42,12 +43,13 @@ impl<T> PartialEq for Part<T> {
 impl<T> Eq for Part<T> {}
 impl<T> Hash for Part<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u32(self.hash);
+        let [high, low] = self.hash;
+        state.write_u64(u64::from(high) << 32 | u64::from(low));
     }
 }
 impl<T> fmt::Debug for Part<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{:08x}", self.hash)
+        write!(f, "#{:08x}", self.hash[0])
     }
 }
 
@@ -104,7 +106,8 @@ impl<T: Eq + Hash> Pool<T> {
                 number
             }
         };
-        Part { number: number << SHARD_BITS | at as u32, hash: short, of: PhantomData }
+        let halves = [(hash >> 32) as u32, hash as u32];
+        Part { number: number << SHARD_BITS | at as u32, hash: halves, of: PhantomData }
     }
 
     /// The value of a part.

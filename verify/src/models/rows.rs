@@ -237,7 +237,7 @@ impl Rows {
     }
 
     /// A message to the directory arrives: decides, and answers.
-    fn store(&self, at: &mut Situation<Slot<Peer>>, message: Message, moment: &mut Moment<'_>) {
+    fn store(&self, at: &mut Situation<Slot<Peer>>, message: Message) {
         let (machine, incarnation) = message.life;
         let command = match message.body {
             Body::Register(epoch) => directory::Input::Register { machine, incarnation, epoch },
@@ -491,7 +491,7 @@ impl World for Rows {
                         self.carry(at, which, Some(&Input::Fenced { operation, refusal }), 0, moment);
                     }
                     (Body::Done | Body::Fenced(..), None) => {}
-                    _ => self.store(at, message, moment),
+                    _ => self.store(at, message),
                 }
             }
             Action::Lose(which) => {
