@@ -205,10 +205,11 @@ impl Escalation {
     }
 
     /// Cuts the count of attempts at the first that reaches the cap, where every further one is alike: what
-    /// is left to come is the same, and the number of different escalations is finite.
+    /// is left to come is the same, and the number of different escalations is finite. None is never the same as
+    /// some: first delays can be told apart.
     pub fn saturate(&mut self, policy: &Policy) {
         if policy.escalated(self.attempt) >= policy.cap {
-            let (mut least, mut most) = (0_u32, self.attempt);
+            let (mut least, mut most) = (self.attempt.min(1), self.attempt);
             while least < most {
                 let middle = least.saturating_add(most.saturating_sub(least) >> 1);
                 if policy.escalated(middle) >= policy.cap {
@@ -526,6 +527,15 @@ impl Rules for Backoff {
         }
     }
 
+    fn random(&mut self) -> Option<&mut Random> {
+        Some(&mut self.random)
+    }
+
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        self.escalation.saturate(&self.config.policy);
+        renumber("operation", self.attempts.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         self.random.write(to);
@@ -797,6 +807,16 @@ mod tests {
                 assert_eq!(saturated.attempt(), attempt.min(3));
                 assert_eq!(policy.interval(saturated.attempt(), 0), policy.interval(escalation.attempt(), 0));
             }
+        }
+    }
+
+    #[test]
+    fn a_saturated_escalation_still_knows_whether_there_was_an_attempt() {
+        let policy = Policy { initial: 5_000, ..Policy::default() };
+        for (attempt, expected) in [(0, 0), (1, 1), (2, 1), (u32::MAX, 1)] {
+            let mut saturated = Escalation { attempt, previous: 0 };
+            saturated.saturate(&policy);
+            assert_eq!(saturated.attempt(), expected);
         }
     }
 

@@ -137,6 +137,16 @@ pub trait Rules: Clone + Eq + Hash + fmt::Debug + Sized {
     /// Why it is in its state and what it waits for.
     fn explain(&self) -> Explanation;
 
+    /// The source of randomness, in a machine that draws: the explorer chooses each draw through it.
+    fn random(&mut self) -> Option<&mut Random> {
+        None
+    }
+    /// Makes equal what no rule tells apart, so that the explorer finds finitely many states: cuts counts that
+    /// have reached the end of their effect, forgets times that nothing reads any more, and gives `renumber` every
+    /// number of an operation or a connection, the counters of [`Operations`](crate::Operations) included, with
+    /// the name of its series. `renumber` keeps their order within a series, and zero stays zero.
+    fn normalize(&mut self, _renumber: &mut dyn FnMut(&'static str, &mut u32)) {}
+
     /// Writes everything, the config and the generator included, with times relative to now.
     fn write(&self, to: &mut Writer);
     /// Reads what [`Rules::write`] wrote. Times are relative to zero; outstanding operations come back as

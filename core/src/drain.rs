@@ -803,6 +803,19 @@ impl Rules for Drain {
         }
     }
 
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        if let Some(StepRun { attempt: Attempt::Running(operation), .. }) = &mut self.step {
+            renumber("operation", operation);
+        }
+        if let Door::Closing(pending) = &mut self.door {
+            renumber("operation", &mut pending.operation);
+        }
+        if let Rows::Clearing { pending, .. } = &mut self.rows {
+            renumber("operation", &mut pending.operation);
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         to.number(self.clock.now());

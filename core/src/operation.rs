@@ -42,6 +42,11 @@ impl Operations {
         }
     }
 
+    /// The counter itself, for [`Rules::normalize`](crate::Rules::normalize).
+    pub fn counter(&mut self) -> &mut OperationId {
+        &mut self.issued
+    }
+
     /// How many were issued.
     #[must_use]
     pub fn issued(&self) -> u32 {

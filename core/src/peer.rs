@@ -773,6 +773,13 @@ impl Rules for Peer {
         }
     }
 
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        if let Some(pending) = &mut self.pending {
+            renumber("operation", &mut pending.operation);
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         self.state.write(to);

@@ -1058,10 +1058,15 @@ impl Rules for Tunnel {
     }
 
     fn set_clock(&mut self, clock: Clock) {
-        // T4: how late a timer is shows only here; by the time it fires it may have been rebased.
+        // T4: how late a timer is shows only here; by the time it fires it may have been rebased. Whichever timer is
+        // late, the host was away.
+        let late = self
+            .next_timer()
+            .is_some_and(|timer| clock.now() > add(timer.at, self.config.stall_tolerance));
         if let Some(connection) = &mut self.connection
             && self.config.dead_after > 0
-            && clock.now() > add(connection.look_at, self.config.stall_tolerance)
+            && clock.now() >= connection.look_at
+            && late
         {
             connection.stalled = true;
         }
@@ -1332,6 +1337,36 @@ impl Rules for Tunnel {
             waits_for: String::from(self.waits_for()),
             next: self.next_timer().map(|timer| (until(self.now(), timer.at), timer.why.as_str())),
         }
+    }
+
+    fn random(&mut self) -> Option<&mut Random> {
+        Some(&mut self.random)
+    }
+
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        self.escalation.saturate(&self.config.backoff);
+        if !self.config.backoff.from_start {
+            self.counted_until = self.now();
+        }
+        match &mut self.attempt {
+            Attempt::None | Attempt::Suspended | Attempt::Waiting { .. } => {}
+            Attempt::Preparing { operation, .. } => renumber("operation", operation),
+            Attempt::Dialing { generation, .. } | Attempt::Accepting { generation, .. } => {
+                renumber("generation", generation);
+            }
+        }
+        let now = self.clock.now();
+        if let Some(connection) = &mut self.connection {
+            if !connection.settling {
+                connection.stable_at = now;
+            }
+            renumber("generation", &mut connection.generation);
+        }
+        if let Some(old) = &mut self.old {
+            renumber("generation", &mut old.generation);
+        }
+        renumber("operation", self.prepares.counter());
+        renumber("generation", self.generations.counter());
     }
 
     fn write(&self, to: &mut Writer) {

@@ -1,0 +1,133 @@
+//! Which transitions of the machines were taken, and which never are.
+//!
+//! A transition is a state, an input's type or a timer, and the next state. Every input can be said in every state, so
+//! each of these pairs has to be taken. A timer can only fire where a machine arms it: [`ARMED`] says where, in the
+//! words of each machine's own documentation, and what the exploration saw has to be exactly that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::alone::AloneWorld;
+use crate::claim::{Claim, Options, prove};
+use crate::models::{backoff, directory, drain, peer, tunnel};
+use crate::vectors;
+use crate::world::{Subject, Transition, transitions};
+
+/// In which states which timers are armed.
+const ARMED: &[(&str, &str, &[&str])] = &[
+    ("backoff", "attempt-limit", &["attempting"]),
+    ("backoff", "retry", &["waiting"]),
+    ("backoff", "stable", &["settling"]),
+    ("directory", "expiry", &["owned"]),
+    ("peer", "authorize-limit", &["authorizing"]),
+    // A write goes on while the peer that asked for it leaves.
+    ("peer", "register-limit", &["registering", "up", "told", "leaving"]),
+    ("peer", "unregister-limit", &["leaving"]),
+    ("peer", "ping", &["up", "told"]),
+    ("peer", "renew", &["up", "told"]),
+    ("drain", "lame-duck-over", &["lame-duck"]),
+    ("drain", "step-limit", &["lame-duck", "releasing"]),
+    ("drain", "step-retry", &["releasing"]),
+    ("drain", "door-limit", &["draining", "forcing"]),
+    ("drain", "tell", &["draining"]),
+    ("drain", "idle-sweep", &["draining"]),
+    ("drain", "flush", &["draining"]),
+    ("drain", "rows-limit", &["draining", "forcing"]),
+    ("drain", "grace", &["draining"]),
+    ("drain", "force-limit", &["forcing"]),
+    // `moving` goes through the same steps as an attempt from `waiting` does.
+    ("tunnel", "prepare-limit", &["preparing", "moving"]),
+    ("tunnel", "dial-limit", &["dialing", "moving"]),
+    ("tunnel", "accept-limit", &["accepting", "moving"]),
+    ("tunnel", "quiet", &["accepting", "moving"]),
+    ("tunnel", "retry", &["waiting"]),
+    ("tunnel", "move", &["moving"]),
+    ("tunnel", "silence", &["up", "moving"]),
+    ("tunnel", "stable", &["up"]),
+    // The old connection outlives whatever becomes of the new one.
+    (
+        "tunnel",
+        "finish-limit",
+        &["preparing", "dialing", "accepting", "up", "moving", "waiting", "offline"],
+    ),
+];
+
+/// What was taken and what was not.
+#[derive(Debug, Clone, Default)]
+pub struct Coverage {
+    /// The transitions that were taken.
+    pub taken: BTreeSet<Transition>,
+    /// A state and an input or a timer that should have met and never did, or the other way round.
+    pub faults: Vec<String>,
+}
+
+/// Compares what some models took with what there is.
+#[must_use]
+pub fn of<M: Subject>(claims: &[Claim]) -> Coverage {
+    let all = claims.iter().flat_map(|claim| &claim.taken);
+    let taken: BTreeSet<Transition> = all.filter(|taken| taken.machine == M::NAME).copied().collect();
+    let met: BTreeSet<(&str, &str, bool)> =
+        taken.iter().map(|taken| (taken.from, taken.label, taken.timer)).collect();
+    let mut faults = Vec::new();
+    let pairs: BTreeSet<(&str, &str, bool)> =
+        transitions::<M>().map(|transition| (transition.from, transition.label, transition.timer)).collect();
+    for (state, label, timer) in pairs {
+        let expected = !timer
+            || ARMED.iter().any(|(machine, why, states)| {
+                (*machine, *why) == (M::NAME, label) && states.contains(&state)
+            });
+        match (expected, met.contains(&(state, label, timer))) {
+            (true, false) => faults.push(format!("{}: `{label}` never came in state `{state}`", M::NAME)),
+            (false, true) => {
+                faults.push(format!("{}: timer `{label}` fired in state `{state}`, unexpected", M::NAME));
+            }
+            _ => {}
+        }
+    }
+    Coverage { taken, faults }
+}
+
+/// Prints the coverage of every machine; answers how many faults there are.
+#[must_use]
+pub fn report(claims: &[Claim]) -> usize {
+    let all = [
+        ("backoff", of::<tidegate::backoff::Backoff>(claims)),
+        ("directory", of::<tidegate::directory::Directory>(claims)),
+        ("peer", of::<tidegate::peer::Peer>(claims)),
+        ("drain", of::<tidegate::drain::Drain>(claims)),
+        ("tunnel", of::<tidegate::tunnel::Tunnel>(claims)),
+    ];
+    println!("\ntransitions (state, input or timer, next state) that were taken:");
+    for (machine, coverage) in &all {
+        println!("  {machine}: {}, {} pairs amiss", coverage.taken.len(), coverage.faults.len());
+        coverage.faults.iter().for_each(|fault| println!("    {fault}"));
+    }
+    all.iter().map(|(_, coverage)| coverage.faults.len()).sum()
+}
+
+/// Scripts with their answers, by machine: together they take every transition that the explored graphs take.
+///
+/// # Errors
+/// What is wrong with a model, or with a script.
+pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>, String> {
+    let options = Options { scripts: true, ..options };
+    let claims = [
+        prove("backoff", "", AloneWorld::<tidegate::backoff::Backoff>::new(backoff::configs()), options),
+        prove("directory", "", AloneWorld::<tidegate::directory::Directory>::new(directory::configs()), options),
+        prove("peer", "", AloneWorld::<tidegate::peer::Peer>::new(peer::configs()), options),
+        prove("drain", "", drain::world(crate::models::Size::Quick).1, options),
+        prove("tunnel", "", tunnel::world(crate::models::Size::Full).1, options),
+    ];
+    let mut files = BTreeMap::new();
+    for claim in &claims {
+        if let Some(fault) = claim.faults.first() {
+            return Err(format!("{}: {}", claim.model, fault.what));
+        }
+        for (machine, scripts) in vectors::by_machine(&claim.scripts) {
+            let answered: Result<Vec<Value>, String> = scripts.into_iter().map(vectors::answered).collect();
+            files.insert(machine, answered?);
+        }
+    }
+    Ok(files)
+}

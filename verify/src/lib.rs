@@ -1,0 +1,20 @@
+//! Explores every state of tidegate's machines at stated bounds, and proves their properties there.
+
+pub mod alone;
+pub mod claim;
+pub mod coverage;
+pub mod explore;
+pub mod liveness;
+pub mod models;
+pub mod pool;
+pub mod vectors;
+pub mod world;
+
+/// The machines, for who has no other need of the core.
+pub mod machines {
+    pub use tidegate::backoff::Backoff;
+    pub use tidegate::directory::Directory;
+    pub use tidegate::drain::Drain;
+    pub use tidegate::peer::Peer;
+    pub use tidegate::tunnel::Tunnel;
+}

@@ -1,0 +1,200 @@
+//! `tidegate-verify`: explores every model at its published bounds and prints what holds, as a table.
+//!
+//! ```text
+//! tidegate-verify [--quick | --small] [--only MODEL] [--threads N] [--states N] [--json FILE] [--counterexamples FOLDER]
+//! tidegate-verify --graph FILE --only MODEL      draws a model: FILE.dot and FILE.json
+//! tidegate-verify --vectors FOLDER               writes generated-<machine>.json and updates index.json
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tidegate_verify::claim::{Claim, Options};
+use tidegate_verify::models::{Entry, Size, all};
+use tidegate_verify::{coverage, vectors};
+
+/// What was asked for.
+struct Wanted {
+    size: Size,
+    only: Option<String>,
+    options: Options,
+    json: Option<PathBuf>,
+    counterexamples: PathBuf,
+    graph: Option<PathBuf>,
+    vectors: Option<PathBuf>,
+}
+
+fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
+    let mut wanted = Wanted {
+        size: Size::Full,
+        only: None,
+        options: Options::default(),
+        json: None,
+        counterexamples: PathBuf::from("target/counterexamples"),
+        graph: None,
+        vectors: None,
+    };
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--quick" => wanted.size = Size::Quick,
+            "--small" => wanted.size = Size::Small,
+            "--only" => wanted.only = Some(value()?),
+            "--json" => wanted.json = Some(value()?.into()),
+            "--counterexamples" => wanted.counterexamples = value()?.into(),
+            "--graph" => wanted.graph = Some(value()?.into()),
+            "--vectors" => wanted.vectors = Some(value()?.into()),
+            "--states" => {
+                let states = value()?;
+                wanted.options.states = states.parse().map_err(|_| format!("--states {states} is no number"))?;
+            }
+            "--threads" => {
+                let threads = value()?;
+                wanted.options.threads =
+                    threads.parse().map_err(|_| format!("--threads {threads} is no number"))?;
+            }
+            _ => return Err(format!("there is no {argument}; see the head of verify/src/main.rs")),
+        }
+    }
+    Ok(wanted)
+}
+
+fn main() -> ExitCode {
+    let answer = wanted(std::env::args().skip(1)).and_then(|wanted| {
+        let entries: Vec<Entry> = all()
+            .into_iter()
+            .filter(|entry| wanted.only.as_deref().is_none_or(|only| only == entry.name))
+            .collect();
+        if entries.is_empty() {
+            let names: Vec<_> = all().iter().map(|entry| entry.name).collect();
+            return Err(format!("there is no such model; there are: {}", names.join(", ")));
+        }
+        if let Some(file) = &wanted.graph {
+            return draw(&entries, file, wanted.options);
+        }
+        if let Some(folder) = &wanted.vectors {
+            return generate(folder, wanted.options);
+        }
+        verify(&entries, &wanted)
+    });
+    match answer {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn verify(entries: &[Entry], wanted: &Wanted) -> Result<bool, String> {
+    let start = Instant::now();
+    println!(
+        "{:<18} {:>10} {:>12} {:>5} {:>9} {:>6} {:>8} {:>8} {:>8} {:>10}",
+        "model", "states", "transitions", "depth", "frontier", "safety", "liveness", "witness", "seconds", "states/s"
+    );
+    let mut claims: Vec<Claim> = Vec::new();
+    for entry in entries {
+        let claim = (entry.prove)(wanted.size, wanted.options);
+        row(&claim);
+        report(&claim, &wanted.counterexamples)?;
+        claims.push(claim);
+    }
+    let total = |count: fn(&Claim) -> u64| claims.iter().map(count).sum::<u64>();
+    let faults: usize = claims.iter().map(|claim| claim.faults.len()).sum();
+    let (states, transitions) = (total(|claim| claim.states), total(|claim| claim.transitions));
+    let safety = total(|claim| claim.safety.len() as u64);
+    let liveness = total(|claim| claim.liveness.len() as u64);
+    println!(
+        "\n{states} states, {transitions} transitions, {safety} safety and {liveness} liveness properties over {} \
+         models; {faults} violations, missing witnesses or limits hit; {:.1} s",
+        claims.len(),
+        start.elapsed().as_secs_f64()
+    );
+    let uncovered = if wanted.only.is_none() { coverage::report(&claims) } else { 0 };
+    if let Some(file) = &wanted.json {
+        let models: Value = claims.iter().map(Claim::json).collect();
+        let whole = json!({
+            "states": states,
+            "transitions": transitions,
+            "safety": safety,
+            "liveness": liveness,
+            "faults": faults,
+            "uncovered": uncovered,
+            "seconds": start.elapsed().as_secs_f64(),
+            "models": models,
+        });
+        write(file, &format!("{whole:#}\n"))?;
+    }
+    Ok(faults == 0 && uncovered == 0)
+}
+
+fn row(claim: &Claim) {
+    let frontier = if claim.complete { "empty" } else { "NOT EMPTY" };
+    let witnessed = claim.safety.iter().chain(&claim.liveness).filter(|(_, count)| *count > 0).count();
+    let all = claim.safety.len() + claim.liveness.len();
+    println!(
+        "{:<18} {:>10} {:>12} {:>5} {:>9} {:>6} {:>8} {:>8} {:>8.1} {:>10}",
+        claim.model,
+        claim.states,
+        claim.transitions,
+        claim.depth,
+        frontier,
+        claim.safety.len(),
+        claim.liveness.len(),
+        format!("{witnessed}/{all}"),
+        (claim.took.0 + claim.took.1).as_secs_f64(),
+        claim.pace(),
+    );
+    println!("    {}", claim.bounds);
+}
+
+/// Prints what is wrong, and keeps the scripts of single machines as files.
+fn report(claim: &Claim, folder: &Path) -> Result<(), String> {
+    for (number, fault) in claim.faults.iter().enumerate() {
+        println!("\n  {}: {}\n{}", claim.model, fault.what, fault.script);
+        for (machine, scripts) in vectors::by_machine(&fault.vectors) {
+            let answered: Result<Vec<Value>, String> =
+                scripts.iter().map(|script| vectors::answered(script)).collect();
+            let name = format!("{}-{number}-{machine}.json", claim.model.replace([' ', '×'], "-"));
+            let file = folder.join(name);
+            write(&file, &vectors::file(machine, &answered?))?;
+            println!("  as a vector: {}", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn draw(entries: &[Entry], file: &Path, options: Options) -> Result<bool, String> {
+    let [Entry { draw: Some(draw), .. }] = entries else {
+        return Err("--graph needs --only with a model of a single machine".into());
+    };
+    let (dot, states) = draw(options);
+    write(&file.with_extension("dot"), &dot)?;
+    write(&file.with_extension("json"), &format!("{states:#}\n"))?;
+    Ok(true)
+}
+
+/// Writes the generated vectors and enters them into the index.
+fn generate(folder: &Path, options: Options) -> Result<bool, String> {
+    let path = folder.join("index.json");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut index: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    for (machine, scripts) in coverage::generated(options)? {
+        let name = format!("generated-{machine}.json");
+        let text = vectors::file(machine, &scripts);
+        println!("{name}: {} scripts, {} bytes", scripts.len(), text.len());
+        write(&folder.join(&name), &text)?;
+        index["files"][name] = scripts.len().into();
+    }
+    write(&path, &format!("{index:#}\n"))?;
+    Ok(true)
+}
+
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = folder.map_or(Ok(()), std::fs::create_dir_all);
+    made.and_then(|()| std::fs::write(file, text)).map_err(|error| format!("{}: {error}", file.display()))
+}

@@ -1,0 +1,196 @@
+//! Values that many states share, each kept once.
+//!
+//! A state of a system is a handful of machines and their surroundings, and most actions change one of them. So a
+//! state names its machines by [`Part`]s of a pool: twelve bytes, compared by number, hashed by the hash
+//! of the value. Equal values always get the same part, so comparing parts is comparing values, exactly.
+//!
+//! Which number a value gets depends on which thread brings it first; its hash does not. Nothing but equality ever
+//! looks at the number, so results do not depend on timing.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::marker::PhantomData;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+const SHARD_BITS: u32 = 5;
+const SHARDS: usize = 1 << SHARD_BITS;
+/// The first chunk of a shard holds two to the power of this; each further one as many as all before it.
+const FIRST_BITS: u32 = 6;
+const CHUNKS: usize = 22;
+
+/// A value of a [`Pool`].
+pub struct Part<T> {
+    number: u32,
+    /// Of the value, all 64 bits: others may look at nothing else.
+    hash: [u32; 2],
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Part<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Part<T> {}
+impl<T> PartialEq for Part<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl<T> Eq for Part<T> {}
+impl<T> Hash for Part<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [high, low] = self.hash;
+        state.write_u64(u64::from(high) << 32 | u64::from(low));
+    }
+}
+impl<T> fmt::Debug for Part<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:08x}", self.hash[0])
+    }
+}
+
+type Chunk<T> = OnceLock<Box<[OnceLock<T>]>>;
+
+struct Shard<T> {
+    /// The hash and the number within the shard of each value.
+    table: Mutex<HashTable<(u32, u32)>>,
+    chunks: [Chunk<T>; CHUNKS],
+}
+
+/// Where values are kept.
+pub struct Pool<T> {
+    shards: Vec<Shard<T>>,
+    hasher: FixedState,
+}
+
+impl<T: Eq + Hash> Default for Pool<T> {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS)
+                .map(|_| Shard { table: Mutex::default(), chunks: std::array::from_fn(|_| OnceLock::new()) })
+                .collect(),
+            hasher: FixedState::with_seed(0x706f_6f6c),
+        }
+    }
+}
+
+impl<T: Eq + Hash> Pool<T> {
+    /// The part that stands for this value.
+    ///
+    /// # Panics
+    /// When a pool holds more values than its numbers reach (a hundred million).
+    pub fn part(&self, value: T) -> Part<T> {
+        let hash = self.hasher.hash_one(&value);
+        let at = (hash >> (64 - SHARD_BITS)) as usize;
+        let shard = &self.shards[at];
+        let short = (hash >> 16) as u32;
+        let mut table = shard.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |(known, number): &(u32, u32)| *known == short && shard.get(*number) == Some(&value);
+        let number = match table.find(hash, same) {
+            Some((_, number)) => *number,
+            None => {
+                let number = table.len() as u32;
+                let (chunk, offset) = place(number);
+                let chunk = shard.chunks.get(chunk);
+                let Some(chunk) = chunk else { unreachable!("a pool is full") };
+                let size = if number < 1 << FIRST_BITS { 1 << FIRST_BITS } else { 1 << number.ilog2() };
+                let slots = chunk.get_or_init(|| (0..size).map(|_| OnceLock::new()).collect());
+                let _fresh = slots[offset].set(value);
+                let hasher = &self.hasher;
+                let rehash = |(_, number): &(u32, u32)| shard.get(*number).map_or(0, |value| hasher.hash_one(value));
+                table.insert_unique(hash, (short, number), rehash);
+                number
+            }
+        };
+        let halves = [(hash >> 32) as u32, hash as u32];
+        Part { number: number << SHARD_BITS | at as u32, hash: halves, of: PhantomData }
+    }
+
+    /// The value of a part.
+    ///
+    /// # Panics
+    /// When the part is another pool's.
+    #[must_use]
+    pub fn get(&self, part: Part<T>) -> &T {
+        let shard = &self.shards[part.number as usize & (SHARDS - 1)];
+        match shard.get(part.number >> SHARD_BITS) {
+            Some(value) => value,
+            None => unreachable!("a part of another pool"),
+        }
+    }
+
+    /// How many different values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.table.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Shard<T> {
+    fn get(&self, number: u32) -> Option<&T> {
+        let (chunk, offset) = place(number);
+        self.chunks.get(chunk)?.get()?.get(offset)?.get()
+    }
+}
+
+/// The chunk of a number, and its offset therein.
+fn place(number: u32) -> (usize, usize) {
+    if number < 1 << FIRST_BITS {
+        return (0, number as usize);
+    }
+    let log = number.ilog2();
+    ((log - FIRST_BITS + 1) as usize, (number - (1 << log)) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_get_one_part_and_come_back() {
+        let pool: Pool<String> = Pool::default();
+        let parts: Vec<_> = (0..10_000).map(|number| pool.part(format!("value {number}"))).collect();
+        for (number, part) in parts.iter().enumerate() {
+            assert_eq!(pool.get(*part), &format!("value {number}"));
+            assert_eq!(pool.part(format!("value {number}")), *part);
+        }
+        assert_eq!(pool.len(), 10_000);
+    }
+
+    #[test]
+    fn threads_that_bring_the_same_values_share_them() {
+        let pool: Pool<u64> = Pool::default();
+        let parts = |_| (0..5_000_u64).map(|value| pool.part(value)).collect::<Vec<_>>();
+        let all = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || parts(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(all.iter().all(|parts| *parts == all[0]));
+        assert_eq!(pool.len(), 5_000);
+    }
+
+    #[test]
+    fn values_whose_hashes_collide_stay_apart() {
+        #[derive(PartialEq, Eq)]
+        struct Alike(u32);
+        impl Hash for Alike {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                state.write_u8(1);
+            }
+        }
+        let pool: Pool<Alike> = Pool::default();
+        let parts: Vec<_> = (0..300).map(|value| pool.part(Alike(value))).collect();
+        assert!(parts.iter().enumerate().all(|(value, part)| pool.get(*part).0 as usize == value));
+        assert_eq!(pool.len(), 300);
+    }
+}
