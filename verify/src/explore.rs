@@ -16,6 +16,9 @@ use hashbrown::HashTable;
 
 use crate::liveness::LeadsTo;
 
+/// The way to a state: the initial state, then each action with the state after it.
+pub type Way<M> = (<M as Model>::State, Vec<(<M as Model>::Action, <M as Model>::State)>);
+
 /// What is explored: situations and what may happen in them.
 pub trait Model: Sync + Sized {
     /// A whole situation; equal situations must be equal values.
@@ -327,13 +330,14 @@ impl<'m, M: Model> Graph<'m, M> {
 
     /// Every state's number.
     pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        let numbers = |(at, shard): (usize, &Shard<M::State>)| (0..shard.states.len()).map(move |n| id(at, n));
+        let numbers =
+            |(at, shard): (usize, &Shard<M::State>)| (0..shard.states.len()).map(move |n| id(at, n));
         self.shards.iter().enumerate().flat_map(numbers)
     }
 
     /// The actions that lead to a state on a shortest way, each with the state after it; first the initial state.
     #[must_use]
-    pub fn path(&self, to: Id) -> (M::State, Vec<(M::Action, M::State)>) {
+    pub fn path(&self, to: Id) -> Way<M> {
         let mut steps = Vec::new();
         let mut at = to;
         loop {
@@ -349,7 +353,7 @@ impl<'m, M: Model> Graph<'m, M> {
 
     /// The way to a violation, its last transition included.
     #[must_use]
-    pub fn way_to(&self, violation: &Violation) -> (M::State, Vec<(M::Action, M::State)>) {
+    pub fn way_to(&self, violation: &Violation) -> Way<M> {
         let (start, mut steps) = self.path(violation.state);
         steps.extend(violation.transition.and_then(|place| self.successor(violation.state, place)));
         (start, steps)

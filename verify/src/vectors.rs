@@ -32,10 +32,19 @@ pub struct Described {
 /// The scripts of each machine in a replay.
 pub fn of<W: World>(world: &W, name: &str, steps: &[Replayed<W>]) -> Vec<Script> {
     let Some(last) = steps.last() else { return Vec::new() };
-    world.describe(&last.whole).into_iter().filter_map(|machine| script(&machine, name, &["P"], steps)).collect()
+    world
+        .describe(&last.whole)
+        .into_iter()
+        .filter_map(|machine| script(&machine, name, &["P"], steps))
+        .collect()
 }
 
-fn script<W: World>(machine: &Described, name: &str, rules: &[&str], steps: &[Replayed<W>]) -> Option<Script> {
+fn script<W: World>(
+    machine: &Described,
+    name: &str,
+    rules: &[&str],
+    steps: &[Replayed<W>],
+) -> Option<Script> {
     let mut calls = Vec::new();
     let mut draws = Vec::new();
     for step in steps {
@@ -74,7 +83,9 @@ fn value(kind: &FieldKind, word: u64) -> Value {
         FieldKind::Optional(_) if word == NONE => Value::Null,
         FieldKind::Optional(inner) => value(inner, word),
         FieldKind::Bool => (word != 0).into(),
-        FieldKind::Name(names) => names.values.get(word as usize).map_or(Value::Null, |(name, _)| (*name).into()),
+        FieldKind::Name(names) => {
+            names.values.get(word as usize).map_or(Value::Null, |(name, _)| (*name).into())
+        }
         FieldKind::Integer(_) | FieldKind::Text | FieldKind::List(_) | FieldKind::Group(_) => word.into(),
     }
 }
@@ -157,8 +168,12 @@ pub fn file(machine: &str, scripts: &[Value]) -> String {
             let mut lines = Vec::new();
             for (key, value) in script.as_object().into_iter().flatten() {
                 if key == "steps" {
-                    let steps: Vec<String> =
-                        value.as_array().into_iter().flatten().map(|step| format!("        {step}")).collect();
+                    let steps: Vec<String> = value
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .map(|step| format!("        {step}"))
+                        .collect();
                     lines.push(format!("      \"steps\": [\n{}\n      ]", steps.join(",\n")));
                 } else {
                     lines.push(format!("      {}: {value}", json!(key)));

@@ -80,7 +80,12 @@ impl Cells {
     /// Those of a machine, from a first number on.
     #[must_use]
     pub fn of<M: Subject>(first: usize) -> Self {
-        Self { first, states: M::STATES.values.len(), inputs: M::Input::VARIANTS.len(), timers: M::Why::ALL.len() }
+        Self {
+            first,
+            states: M::STATES.values.len(),
+            inputs: M::Input::VARIANTS.len(),
+            timers: M::Why::ALL.len(),
+        }
     }
 
     /// How many there are.
@@ -96,7 +101,9 @@ impl Cells {
     }
 
     fn cell(&self, from: usize, label: usize, to: Option<usize>) -> usize {
-        self.first + (from * (self.inputs + self.timers) + label) * (self.states + 1) + to.unwrap_or(self.states)
+        self.first
+            + (from * (self.inputs + self.timers) + label) * (self.states + 1)
+            + to.unwrap_or(self.states)
     }
 }
 
@@ -232,7 +239,8 @@ impl<'a> Moment<'a> {
             self.watch.cover(cells.cell(from, label, Some(machine.place())));
         }
         if let Some(calls) = &mut self.calls {
-            let text = due.map_or("tick, with nothing due".into(), |due| format!("tick ({})", due.why.as_str()));
+            let text =
+                due.map_or("tick, with nothing due".into(), |due| format!("tick ({})", due.why.as_str()));
             calls.push(Call {
                 who: (M::NAME, which),
                 at: now,
@@ -270,9 +278,9 @@ impl<'a> Moment<'a> {
 fn said<M: Machine>(answer: &Result<StepOf<M>, Rejection>) -> String {
     match answer {
         Ok(step) => {
-            let deadline = step.deadline.map_or("nothing".into(), |deadline| {
-                format!("{} at {}", deadline.why.as_str(), deadline.at)
-            });
+            let deadline = step
+                .deadline
+                .map_or("nothing".into(), |deadline| format!("{} at {}", deadline.why.as_str(), deadline.at));
             format!("{:?}, waits for {deadline}", step.effects)
         }
         Err(rejection) => format!("refused: {}", rejection.code.as_str()),
@@ -548,7 +556,11 @@ pub struct Replayed<W: World> {
 }
 
 /// Replays actions on machines whose times and numbers nobody touches, from a situation at the start.
-pub fn replay<W: World>(world: &W, start: &W::State, happenings: &[Happening<W::Action>]) -> Vec<Replayed<W>> {
+pub fn replay<W: World>(
+    world: &W,
+    start: &W::State,
+    happenings: &[Happening<W::Action>],
+) -> Vec<Replayed<W>> {
     let found = world.start().into_iter().find(|whole| world.close(whole.clone()) == *start);
     let Some(mut whole) = found else { return Vec::new() };
     let (properties, cells) = (world.properties().len(), world.cells());

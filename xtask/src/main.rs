@@ -14,6 +14,8 @@ cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
     Runs a benchmark against its peers: http-drain, http-throughput, directory.
+cargo xtask verify [--quick] [--json FILE]
+    Explores every state of the machines at stated bounds and prints the claim as a table.
 cargo xtask setup
     Only sets up: system packages, npm packages, the native addon.
 cargo xtask types
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
             "demo" => demo(&workspace, &rest),
             "test" => suites::run(&workspace, &rest),
             "bench" => bench(&workspace, &rest),
+            "verify" => verify(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
             "types" => process::run(workspace.command(
                 "cargo",
@@ -95,6 +98,22 @@ fn demo(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     let mut node = vec!["--import", "tsx", "examples/relay/demo/main.ts"];
     node.extend(arguments);
     process::run(&mut workspace.command("node", &node))
+}
+
+fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    let mut run = vec![
+        "run",
+        "--quiet",
+        "--profile",
+        "thin",
+        "-p",
+        "tidegate-verify",
+        "--bin",
+        "tidegate-verify",
+        "--",
+    ];
+    run.extend(arguments);
+    process::run(workspace.command("cargo", &run))
 }
 
 /// The benchmarks, each a Node program that says what it compares.
