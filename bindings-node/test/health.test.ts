@@ -67,9 +67,10 @@ const mounts: [name: string, mount: (life: Lifecycle) => Promise<{ port: number;
 
 describe('health probes', () => {
   for (const [name, mount] of mounts) {
-    it(`D3: not ready before the start and from the stop on, but live until stopped (${name})`, async () => {
+    it(`D3: not ready before the start and from the stop on, but live until stopped (${name})`, async (t) => {
       const life = quick({ lameDuck: 60_000, killBudget: 100_000 })
       const { port, close } = await mount(life)
+      t.after(close)
       const both = async () => [(await get(port, '/readyz')).status, (await get(port, '/livez')).status]
       assert.deepEqual(await both(), [503, 200])
       life.start()
@@ -80,7 +81,6 @@ describe('health probes', () => {
       assert.equal((await get(port, '/other')).body, 'app')
       await life.force()
       assert.deepEqual(await both(), [503, 503])
-      await close()
     })
   }
 
@@ -98,6 +98,5 @@ describe('health probes', () => {
       (await get(port, '/livez?verbose')).body,
       '[-]lifecycle stopped\nlivez check not live: stopped\n',
     )
-    server.close()
   })
 })

@@ -1,13 +1,13 @@
 /** Fleets of relays over a real Redis: deploys and deaths, under load. */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { RedisDirectory } from '../host/redis.js'
 import { ioredisOf } from './support/directories.js'
 import { ProcessRelay } from './support/process-relay.js'
 import { RedisServer } from './support/redis.js'
-import { ask, type HostOptions, TestHost, TestRelay, until } from './support/relay.js'
+import { ask, type HostOptions, type RelayOptions, TestHost, TestRelay, until } from './support/relay.js'
 
 let redis: RedisServer
 let client: Redis
@@ -19,6 +19,33 @@ after(async () => {
   client.disconnect()
   await redis[Symbol.asyncDispose]()
 })
+
+/** What a test started is ended after it, also when it fails: the latest first. */
+const clean: (() => unknown)[] = []
+afterEach(async () => {
+  for (const step of clean.splice(0).reverse()) await step()
+})
+
+async function relayOf(options: RelayOptions): Promise<TestRelay> {
+  const relay = await TestRelay.start(options)
+  clean.push(() => relay[Symbol.asyncDispose]())
+  return relay
+}
+
+async function processOf(options: Parameters<typeof ProcessRelay.start>[0]): Promise<ProcessRelay> {
+  const relay = await ProcessRelay.start(options)
+  clean.push(() => relay.stop('SIGKILL'))
+  return relay
+}
+
+/** A Redis of the test's own, and a connection to it. */
+async function redisOf(): Promise<{ own: RedisServer; connection: Redis }> {
+  const own = await RedisServer.start()
+  clean.push(() => own[Symbol.asyncDispose]())
+  const connection = ioredisOf(own)
+  clean.push(() => connection.disconnect())
+  return { own, connection }
+}
 
 /** What clients can ask. */
 interface Asked {
@@ -35,6 +62,7 @@ class Load {
 
   constructor(relays: () => Asked[], hosts: string[], workers: number) {
     this.#workers = Array.from({ length: workers }, (_, n) => this.#work(relays, hosts, n))
+    clean.push(() => this.stop())
   }
 
   async stop(): Promise<void> {
@@ -73,7 +101,13 @@ async function slowEcho({ method, path }: { method: string; path: string }) {
 }
 
 function hostsOf(count: number, options: (n: number) => HostOptions): TestHost[] {
-  return Array.from({ length: count }, (_, n) => new TestHost(`h${n}`, { answer: slowEcho, ...options(n) }))
+  return Array.from({ length: count }, (_, n) => hostOf(`h${n}`, options(n)))
+}
+
+function hostOf(name: string, options: HostOptions = {}): TestHost {
+  const host = new TestHost(name, { answer: slowEcho, ...options })
+  clean.push(() => host[Symbol.dispose]())
+  return host
 }
 
 async function connectAll(hosts: TestHost[], relays: TestRelay[]): Promise<void> {
@@ -86,18 +120,14 @@ describe('a rolling deploy under load', () => {
     ['only know the plain notice', (_: number): HostOptions['drain'] => 'plain'],
     ['are of both kinds', (n: number): HostOptions['drain'] => (n % 2 ? 'plain' : 'finish')],
   ] as const) {
-    it(`loses no request of hosts that ${name}, and reconnects each once a restart (S1)`, async (t) => {
+    it(`loses no request of hosts that ${name}, and reconnects each once a restart (S1)`, async () => {
       const directory = new RedisDirectory(client, { prefix: `{deploy-${name}}` })
-      const start = (machine: string) => TestRelay.start({ directory, machine })
+      const start = (machine: string) => relayOf({ directory, machine })
       let relays = await Promise.all(['a', 'b', 'c'].map(start))
       const hosts = hostsOf(120, (n) => ({
         drain: drain(n),
         relays: () => (n % 2 ? relays : [...relays].reverse()),
       }))
-      t.after(async () => {
-        for (const host of hosts) host[Symbol.dispose]()
-        for (const relay of relays) await relay[Symbol.asyncDispose]()
-      })
       await connectAll(hosts, relays)
       const load = new Load(
         () => relays,
@@ -140,7 +170,7 @@ describe('a rolling deploy under load', () => {
 
   it('holds no one up beyond the window when hosts are told to spread', async () => {
     const directory = new RedisDirectory(client, { prefix: '{spread}' })
-    let relays = await Promise.all(['a', 'b'].map((machine) => TestRelay.start({ directory, machine })))
+    let relays = await Promise.all(['a', 'b'].map((machine) => relayOf({ directory, machine })))
     const hosts = hostsOf(60, () => ({ drain: 'finish', relays: () => relays }))
     await connectAll(hosts, relays.slice(0, 1))
     const load = new Load(
@@ -159,15 +189,13 @@ describe('a rolling deploy under load', () => {
     assert.deepEqual(load.lost, [])
     // 60 hosts at 75 a second: not faster than asked. How much slower a busy machine is, the demo says.
     assert.ok(took > 400, `${took}`)
-    for (const host of hosts) host[Symbol.dispose]()
-    for (const relay of relays) await relay[Symbol.asyncDispose]()
   })
 })
 
 describe('a relay that dies', () => {
   it('leaves rows that lead nowhere: requests wait for the new ones, and its next life clears the old (S1)', async () => {
     const directory = new RedisDirectory(client, { prefix: '{death}' })
-    const [a, b] = await Promise.all(['a', 'b'].map((machine) => TestRelay.start({ directory, machine })))
+    const [a, b] = await Promise.all(['a', 'b'].map((machine) => relayOf({ directory, machine })))
     assert.ok(a && b)
     const hosts = hostsOf(40, () => ({ relays: () => [b] }))
     await connectAll(hosts, [a])
@@ -190,27 +218,22 @@ describe('a relay that dies', () => {
       owner: { machine: 'a', incarnation: 1 },
       address: 'http://127.0.0.1:1',
     })
-    const again = await TestRelay.start({ directory, machine: 'a' })
+    await relayOf({ directory, machine: 'a' })
     assert.equal(await rowsOfA(), 0)
-    for (const host of hosts) host[Symbol.dispose]()
-    for (const relay of [again, b]) await relay[Symbol.asyncDispose]()
   })
 })
 
 describe('a Redis that goes away', () => {
   it('for 5 s in the middle of a drain costs no request that can be served here, and leaves no row beyond its TTL', async () => {
-    await using own = await RedisServer.start()
-    const connection = ioredisOf(own)
+    const { own, connection } = await redisOf()
     const directory = new RedisDirectory(connection, { prefix: '{away}', ttl: 3_000, commandTimeout: 300 })
     const peer = { renewEvery: 300, retryEvery: 100, registerLimit: 500 }
-    const [a, b] = await Promise.all(
-      ['a', 'b'].map((machine) => TestRelay.start({ directory, machine, peer })),
-    )
+    const [a, b] = await Promise.all(['a', 'b'].map((machine) => relayOf({ directory, machine, peer })))
     assert.ok(a && b)
     // The hosts of a cannot go anywhere while the directory is away: b cannot register them.
     const moving = hostsOf(20, () => ({ drain: 'finish', relays: () => [b] }))
     await connectAll(moving, [a])
-    const staying = Array.from({ length: 20 }, (_, n) => new TestHost(`s${n}`, { answer: slowEcho }))
+    const staying = Array.from({ length: 20 }, (_, n) => hostOf(`s${n}`))
     await connectAll(staying, [b])
     own.freeze()
     const outage = delay(5_000).then(() => own.thaw())
@@ -239,23 +262,17 @@ describe('a Redis that goes away', () => {
     await until(() => a.tunnels.count() === 0)
     const rows = await Promise.all(moving.map(({ name }) => directory.look(name)))
     assert.ok(rows.every((row) => row.type === 'owned' && row.owner.machine === 'b'))
-    for (const host of [...moving, ...staying]) host[Symbol.dispose]()
-    for (const relay of [a, b]) await relay[Symbol.asyncDispose]()
-    connection.disconnect()
   })
 
   it('during a whole deploy makes requests wait, and none fail', async () => {
-    await using own = await RedisServer.start()
-    const connection = ioredisOf(own)
+    const { own, connection } = await redisOf()
     const directory = new RedisDirectory(connection, {
       prefix: '{deploy-away}',
       ttl: 20_000,
       commandTimeout: 300,
     })
     const peer = { renewEvery: 300, retryEvery: 100, registerLimit: 500 }
-    const [a, b] = await Promise.all(
-      ['a', 'b'].map((machine) => TestRelay.start({ directory, machine, peer })),
-    )
+    const [a, b] = await Promise.all(['a', 'b'].map((machine) => relayOf({ directory, machine, peer })))
     assert.ok(a && b)
     const hosts = hostsOf(20, (n) => ({ drain: n % 2 ? 'plain' : 'finish', relays: () => [b] }))
     await connectAll(hosts, [a])
@@ -276,9 +293,6 @@ describe('a Redis that goes away', () => {
     // What could not be cleared is of use to nobody, and gone with its time to live at the latest.
     const rows = await Promise.all(hosts.map(({ name }) => directory.look(name)))
     assert.ok(rows.every((row) => row.type === 'owned' && row.owner.machine === 'b'))
-    for (const host of hosts) host[Symbol.dispose]()
-    for (const relay of [a, b]) await relay[Symbol.asyncDispose]()
-    connection.disconnect()
   })
 })
 
@@ -286,7 +300,7 @@ describe('relays in processes of their own', () => {
   it('forward to each other, exit clean on SIGTERM, and clear what a killed life left (S1)', async () => {
     const prefix = '{processes}'
     const options = { redis: redis.port, prefix }
-    let [a, b] = await Promise.all(['a', 'b'].map((machine) => ProcessRelay.start({ machine, ...options })))
+    let [a, b] = await Promise.all(['a', 'b'].map((machine) => processOf({ machine, ...options })))
     assert.ok(a && b)
     let serving = [a, b]
     const hosts = hostsOf(40, (n) => ({ drain: n % 2 ? 'plain' : 'finish', relays: () => serving }))
@@ -306,7 +320,7 @@ describe('relays in processes of their own', () => {
     const { code, took } = await a.stop('SIGTERM')
     assert.equal(code, 0)
     assert.equal(await rows('a'), 0)
-    a = await ProcessRelay.start({ machine: 'a', ...options })
+    a = await processOf({ machine: 'a', ...options })
     serving = [a, b]
     await until(() => load.sent > 300)
     await load.stop()
@@ -323,7 +337,7 @@ describe('relays in processes of their own', () => {
     await b.stop('SIGKILL')
     await client.hset(`${prefix}:rows`, 'left', `${Date.now() + 60_000} 1 1 b http%3A%2F%2F127.0.0.1%3A1`)
     await client.zadd(`${prefix}:machine:b`, 1, 'left')
-    b = await ProcessRelay.start({ machine: 'b', ...options })
+    b = await processOf({ machine: 'b', ...options })
     assert.equal(await rows('b'), 0)
     const answers = await Promise.all(
       hosts.map(({ name }) =>
@@ -331,7 +345,5 @@ describe('relays in processes of their own', () => {
       ),
     )
     assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200])
-    for (const host of hosts) host[Symbol.dispose]()
-    for (const relay of [a, b]) await relay.stop('SIGKILL')
   })
 })

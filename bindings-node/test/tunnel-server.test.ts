@@ -46,7 +46,8 @@ class HeldDirectory extends MemoryDirectory {
 
   async #pass(call: string): Promise<void> {
     this.calls.push(call)
-    if (this.hold) await new Promise<void>((resolve) => this.held.push(resolve))
+    // Not the clear: a test that failed could not end what it started.
+    if (this.hold && call !== 'clearOwn') await new Promise<void>((resolve) => this.held.push(resolve))
     if (this.away) throw new DirectoryUnavailable(call)
   }
 }

@@ -12,6 +12,7 @@ import {
   QUICK_GRACE,
   quick,
   socketServer,
+  started,
   until,
 } from './lifecycle/support.js'
 
@@ -320,6 +321,7 @@ describe('the drain of a WebSocket server', () => {
 function opened(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1', () => resolve(socket))
+    started.push(() => socket.destroy())
     socket.once('error', reject)
   })
 }

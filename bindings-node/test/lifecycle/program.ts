@@ -3,9 +3,9 @@
  * its first argument; what happens goes to its standard output, one line of JSON each.
  */
 import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { Lifecycle, type LifecycleOptions } from '../../host/index.js'
-import { listen } from './support.js'
 
 export interface Plan {
   options?: LifecycleOptions
@@ -62,7 +62,8 @@ life.release('flush', () => {
 if (plan.forgets || plan.lingers) setInterval(() => {}, 1_000)
 
 const running = life.run(async () => {
-  say({ port: await listen(server) })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  say({ port: (server.address() as AddressInfo).port })
   if (plan.boot === 'pause') await pause('boot')
   if (plan.boot === 'hang') await hang()
   if (plan.boot === 'throw') throw new Error('no database')

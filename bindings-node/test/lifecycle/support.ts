@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { after } from 'node:test'
 import { WebSocket, WebSocketServer } from 'ws'
 import { Lifecycle, type LifecycleOptions, type Phase } from '../../host/index.js'
 
@@ -29,7 +30,17 @@ export function quick(options: LifecycleOptions = {}): Lifecycle {
   })
 }
 
+/** What was started is ended when the tests of a file are over: one that failed leaves it behind. */
+export const started: (() => unknown)[] = []
+after(() => {
+  for (const end of started) end()
+})
+
 export async function listen(server: Server): Promise<number> {
+  started.push(() => {
+    server.close()
+    server.closeAllConnections()
+  })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return (server.address() as AddressInfo).port
 }
@@ -80,6 +91,7 @@ export interface Client {
 
 export function client(port: number, options: { path?: string } = {}): Promise<Client> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}${options.path ?? '/'}`)
+  started.push(() => socket.terminate())
   const made: Client = {
     socket,
     leftAt: undefined,

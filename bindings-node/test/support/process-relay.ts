@@ -36,6 +36,8 @@ export class ProcessRelay {
   }
 
   async stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<{ code: number | null; took: number }> {
+    const { exitCode, signalCode } = this.#child
+    if (exitCode !== null || signalCode !== null) return { code: exitCode, took: 0 }
     const begin = performance.now()
     const exited = once(this.#child, 'exit')
     this.#child.kill(signal)
