@@ -52,7 +52,7 @@ export interface DrainSource {
    * From now on nothing new is admitted: registrations and upgrades are refused, also those that are in the
    * middle of being admitted, so look again after every await. Resolves once that is so (D4).
    */
-  refuseNew(): void | Promise<void>
+  refuseNew(intent: Intent): void | Promise<void>
   /** Closes connections that have carried nothing for `olderThan` milliseconds. Called again and again (D4). */
   closeIdle?(olderThan: number): void
   /** Tells long streams to end (D4). */

@@ -169,6 +169,190 @@ export type DrainPhase =
 
 export const drainPhaseValues: readonly DrainPhase[] = ['starting', 'serving', 'lame-duck', 'draining', 'forcing', 'releasing', 'stopped']
 
+/** What an upgrade meets while older generations still drain (H4). */
+export type WhileDraining =
+  /** It is refused, with the reason. */
+  | 'refuse'
+  /** It waits for them, up to the queue limit. */
+  | 'queue'
+
+export const whileDrainingValues: readonly WhileDraining[] = ['refuse', 'queue']
+
+/** Which protocol a successor speaks (H2). */
+export type SuccessorProtocol =
+  /** This one's: ready, acknowledgement, accepting. */
+  | 'tidegate'
+  /** Only systemd's: READY=1. */
+  | 'systemd'
+
+export const successorProtocolValues: readonly SuccessorProtocol[] = ['tidegate', 'systemd']
+
+/** Why an upgrade was not begun. */
+export type UpgradeRefusal =
+  /** Another one is in flight or queued (H4). */
+  | 'in-flight'
+  /** Too many older generations still drain (H4). */
+  | 'older-draining'
+  /** Older generations still drained when the queue limit was over. */
+  | 'queue-limit'
+  /** It was cancelled while it was queued. */
+  | 'cancelled'
+  /** The process was told to stop. */
+  | 'stopping'
+  /** This generation has been replaced already: ask its successor. */
+  | 'replaced'
+
+export const upgradeRefusalValues: readonly UpgradeRefusal[] = ['in-flight', 'older-draining', 'queue-limit', 'cancelled', 'stopping', 'replaced']
+
+/** What a service manager is told, by systemd's protocol (H8). */
+export type ServiceNotice =
+  /** RELOADING=1 with MONOTONIC_USEC, in one datagram. */
+  | 'reloading'
+  /** READY=1. */
+  | 'ready'
+  /**
+   * MAINPID of the generation that serves now and READY=1, in one datagram: so it is the old main process,
+   * which the manager still trusts, that ends the reload.
+   */
+  | 'main-pid'
+
+export const serviceNoticeValues: readonly ServiceNotice[] = ['reloading', 'ready', 'main-pid']
+
+/** Why an upgrade was rolled back (H1). */
+export type RollbackCause =
+  /** The successor could not be spawned: no such program, or the payload does not fit (H3). */
+  | 'spawn-failed'
+  /** Spawning took too long. */
+  | 'spawn-limit'
+  /** The successor ended. */
+  | 'exited'
+  /** It was not ready in time. */
+  | 'ready-limit'
+  /** It did not accept in time. */
+  | 'accept-limit'
+  /** It sent something else than the protocol, or out of turn. */
+  | 'garbage'
+  /** It closed its channel, and had not ended. */
+  | 'channel-closed'
+  /** It refused, for instance the state that it was given (H6). */
+  | 'refused'
+  /** It speaks a version that this one does not understand (H6). */
+  | 'version'
+  /** The state could not be captured, or is larger than allowed (H6). */
+  | 'state-failed'
+  /** Capturing the state took too long. */
+  | 'state-limit'
+  /** Nobody could say that it was alive after the settle time. */
+  | 'not-alive'
+  /** The upgrade was cancelled. */
+  | 'cancelled'
+  /** The process was told to stop. */
+  | 'stopped'
+
+export const rollbackCauseValues: readonly RollbackCause[] = ['spawn-failed', 'spawn-limit', 'exited', 'ready-limit', 'accept-limit', 'garbage', 'channel-closed', 'refused', 'version', 'state-failed', 'state-limit', 'not-alive', 'cancelled', 'stopped']
+
+/** What a process does around an upgrade. */
+export type HandoffTask =
+  /** Killing and reaping the successor. */
+  | 'kill'
+  /** An undo hook. */
+  | 'undo'
+  /** Writing the PID file. */
+  | 'pid-file'
+  /** Passing the lease. */
+  | 'lease'
+
+export const handoffTaskValues: readonly HandoffTask[] = ['kill', 'undo', 'pid-file', 'lease']
+
+/** Where the row of a gateway is (L1). */
+export type LeaseState =
+  /** In the pool. */
+  | 'free'
+  /** The handshake is under way. */
+  | 'allocating'
+  /** A life of the gateway holds it. */
+  | 'active'
+  /** The gateway is away, and may come back. */
+  | 'held'
+  /** The route is being removed. */
+  | 'releasing'
+  /** Out of the pool for a while. */
+  | 'quarantined'
+  /** Out of the pool. */
+  | 'retired'
+
+export const leaseStateValues: readonly LeaseState[] = ['free', 'allocating', 'active', 'held', 'releasing', 'quarantined', 'retired']
+
+/** Why a command was refused. A refusal changes nothing. */
+export type LeaseRefusal =
+  /** A later epoch was granted since. */
+  | 'stale-epoch'
+  /** No such epoch was granted yet. */
+  | 'never-granted'
+  /** A later life of the gateway holds the lease or held it last; or this one stopped. */
+  | 'fenced'
+  /** The gateway has no lease that this could be about. */
+  | 'no-lease'
+  /** The handshake is under way: ask again. */
+  | 'unconfirmed'
+  /** Another organization has the gateway. */
+  | 'taken'
+  /** The organization's lease is being released: ask again. */
+  | 'releasing'
+  /** The gateway is out of the pool. */
+  | 'unavailable'
+  /** The request was granted before, and that lease is over. */
+  | 'request-over'
+  /** The gateway has a lease that would be cut by this. */
+  | 'in-use'
+
+export const leaseRefusalValues: readonly LeaseRefusal[] = ['stale-epoch', 'never-granted', 'fenced', 'no-lease', 'unconfirmed', 'taken', 'releasing', 'unavailable', 'request-over', 'in-use']
+
+/** Why a gateway is held or quarantined. */
+export type LeaseCause =
+  /** Held: it announced a restart. */
+  | 'restart'
+  /** Held: it stopped as it had nothing to do. */
+  | 'idle'
+  /** Held: it did not renew. */
+  | 'expired'
+  /** Held: it was seen failing for longer than the suspicion window. */
+  | 'suspected'
+  /** Quarantined: the handshake failed, or its outcome never came. */
+  | 'handshake'
+  /** Quarantined: its route could not be removed. */
+  | 'unroute'
+
+export const leaseCauseValues: readonly LeaseCause[] = ['restart', 'idle', 'expired', 'suspected', 'handshake', 'unroute']
+
+/** Why a lease is given up. */
+export type LeaseLoss =
+  /** It could not be renewed in time. */
+  | 'unrenewed'
+  /** Another life of the gateway has it, or it was ended. */
+  | 'fenced'
+  /** A successor has it. */
+  | 'handed-over'
+
+export const leaseLossValues: readonly LeaseLoss[] = ['unrenewed', 'fenced', 'handed-over']
+
+/** How a holder ended. */
+export type LeaseEnd =
+  /** The granter knows. */
+  | 'released'
+  /** The granter could not be told: the lease expires. */
+  | 'unreleased'
+  /** Another has it. */
+  | 'fenced'
+  /** A successor has it. */
+  | 'handed-over'
+  /** There was none. */
+  | 'never-held'
+  /** Stopped before anybody could say whether there was one: if there was, it expires. */
+  | 'unknown'
+
+export const leaseEndValues: readonly LeaseEnd[] = ['released', 'unreleased', 'fenced', 'handed-over', 'never-held', 'unknown']
+
 /** Why a peer was not admitted, or left. */
 export type PeerDeparture =
   /** The login was refused (1008). */
@@ -192,6 +376,218 @@ export type PeerDeparture =
   | 'asked'
 
 export const peerDepartureValues: readonly PeerDeparture[] = ['refused', 'directory-failed', 'draining', 'replaced', 'fenced', 'silent', 'closed', 'asked']
+
+/** What takes back a step of a saga. */
+export type Compensation =
+  /** Its undo. */
+  | 'undo'
+  /** Nothing: once it is done there is only forward (G1). */
+  | 'pivot'
+  /** Nothing has to: it leaves nothing behind, or it comes after the pivot. */
+  | 'nothing'
+
+export const compensationValues: readonly Compensation[] = ['undo', 'pivot', 'nothing']
+
+/** What a record of a journal says. */
+export type SagaRecord =
+  /** The saga began. `value`: the definition, a number of its graph. */
+  | 'started'
+  /** A do is about to start. */
+  | 'intent'
+  /** It is done. */
+  | 'done'
+  /** It failed, certainly without effect. */
+  | 'failed'
+  /** It may have an effect, or may come to have one. */
+  | 'unknown'
+  /** From here on only undos. `value`: the cause. */
+  | 'unwinding'
+  /** An undo is about to start. */
+  | 'undo-intent'
+  /** The step's effect is gone. */
+  | 'undone'
+  /** An undo or a fallback failed. `value`: 1 when it is unknown whether it did. */
+  | 'undo-failed'
+  /** A fallback is about to start. */
+  | 'fallback-intent'
+  /** The fallback is done: the step's effect is safe. */
+  | 'fell-back'
+  /** The step's effect is left behind. `value`: the reason. */
+  | 'leaked'
+  /** An operator has it tried again. */
+  | 'retried'
+  /** An operator has settled it. `value`: 1 when the effect is there. */
+  | 'resolved'
+  /** All effects are there. */
+  | 'committed'
+  /** None is. */
+  | 'rolled-back'
+  /** Some are left. */
+  | 'stuck'
+
+export const sagaRecordValues: readonly SagaRecord[] = ['started', 'intent', 'done', 'failed', 'unknown', 'unwinding', 'undo-intent', 'undone', 'undo-failed', 'fallback-intent', 'fell-back', 'leaked', 'retried', 'resolved', 'committed', 'rolled-back', 'stuck']
+
+/** Why a saga did not commit. */
+export type SagaCause =
+  /** A step failed for good. */
+  | 'step-failed'
+  /** It is unknown what a step did. */
+  | 'step-unknown'
+  /** It was cancelled. */
+  | 'cancelled'
+
+export const sagaCauseValues: readonly SagaCause[] = ['step-failed', 'step-unknown', 'cancelled']
+
+/** Why the effect of a step was left behind. */
+export type LeakReason =
+  /** Its undo failed. */
+  | 'undo-failed'
+  /** Its undo was made, and a probe still finds the effect. */
+  | 'still-there'
+  /** Its undo was made, and no probe could tell whether it worked. */
+  | 'unverified'
+  /** Its outcome is unknown, and it may still land: it is neither fenced nor has it a lateness (G3). */
+  | 'may-land-late'
+  /** An undo that it requires failed, and it has no fallback (G6). */
+  | 'requirement'
+  /** An undo that it requires failed, and so did its fallback. */
+  | 'fallback-failed'
+  /** The rollback deadline came first (G7). */
+  | 'out-of-time'
+  /** It is done, and the saga can be neither finished nor undone. */
+  | 'unfinished'
+  /** It is unknown whether it is there, and it can be neither verified, retried nor undone (G2). */
+  | 'undecided'
+
+export const leakReasonValues: readonly LeakReason[] = ['undo-failed', 'still-there', 'unverified', 'may-land-late', 'requirement', 'fallback-failed', 'out-of-time', 'unfinished', 'undecided']
+
+/** Why a journal was refused. */
+export type JournalFault =
+  /** A record is missing, repeated or out of order. */
+  | 'gap'
+  /** It is the journal of another graph of steps. */
+  | 'other-definition'
+  /** It says what no saga could have done. */
+  | 'impossible'
+
+export const journalFaultValues: readonly JournalFault[] = ['gap', 'other-definition', 'impossible']
+
+/** How a component is known to be ready (K1). */
+export type ComponentReadiness =
+  /** It runs. */
+  | 'started'
+  /** It has run for `ready_delay`. */
+  | 'delay'
+  /** Its socket exists, or takes a connection. */
+  | 'socket'
+  /** An HTTP probe succeeds. */
+  | 'http'
+  /** It says READY=1. */
+  | 'notify'
+
+export const componentReadinessValues: readonly ComponentReadiness[] = ['started', 'delay', 'socket', 'http', 'notify']
+
+/** What happens when a component ends while the stack runs (K4). */
+export type RestartPolicy =
+  /** The stack is taken down. */
+  | 'never'
+  /** It is started again after an error or a signal; an exit with 0 takes the stack down. */
+  | 'on-failure'
+  /** It is started again. */
+  | 'always'
+
+export const restartPolicyValues: readonly RestartPolicy[] = ['never', 'on-failure', 'always']
+
+/** What went wrong with a component. */
+export type ComponentFailure =
+  /** It could not be spawned. */
+  | 'spawn'
+  /** Spawning took too long. */
+  | 'spawn-limit'
+  /** It ended before it was ready. */
+  | 'exited-early'
+  /** It said, or its probe did, that it will not be ready. */
+  | 'not-ready'
+  /** It was not ready in time. */
+  | 'ready-limit'
+  /** It died while it was up. */
+  | 'died'
+  /** Its restarts are used up for now. */
+  | 'restart-budget'
+  /** The drain call failed. */
+  | 'drain-call'
+  /** The drain call took too long. */
+  | 'drain-call-limit'
+  /** Nobody can say whether it has drained. */
+  | 'drain-unknown'
+  /** It had not drained in time. */
+  | 'drain-limit'
+  /** It ended with an error when it was told to stop. */
+  | 'unclean'
+  /** It had to be killed. */
+  | 'killed'
+  /** It could not be killed or reaped in time. */
+  | 'unreaped'
+
+export const componentFailureValues: readonly ComponentFailure[] = ['spawn', 'spawn-limit', 'exited-early', 'not-ready', 'ready-limit', 'died', 'restart-budget', 'drain-call', 'drain-call-limit', 'drain-unknown', 'drain-limit', 'unclean', 'killed', 'unreaped']
+
+/** Why a stack stops. */
+export type StackStopCause =
+  /** It was told to. */
+  | 'asked'
+  /** A component ended with 0 and is not started again. */
+  | 'finished'
+  /** A component died while running and is not started again (K4). */
+  | 'died'
+  /** A component failed while starting (K3). */
+  | 'start-failed'
+
+export const stackStopCauseValues: readonly StackStopCause[] = ['asked', 'finished', 'died', 'start-failed']
+
+/** The worst that happened. Ordered: the exit code reflects it. */
+export type StackOutcome =
+  /** Nothing bad: exit code 0, or the config's for a restart. */
+  | 'clean'
+  /**
+   * A drain failed or took too long, or a component ended with an error when it was told to stop:
+   * `EXIT_STEP_FAILED`.
+   */
+  | 'step-failed'
+  /** A component had to be killed, or could not be: `EXIT_FORCED`. */
+  | 'forced'
+  /** A component died: `EXIT_DIED`. */
+  | 'died'
+  /** A component failed while starting: `EXIT_START_FAILED`. */
+  | 'start-failed'
+
+export const stackOutcomeValues: readonly StackOutcome[] = ['clean', 'step-failed', 'forced', 'died', 'start-failed']
+
+/** Why a successor gave up. The exit names it. */
+export type GiveUpCause =
+  /** It could not initialise, for instance for a bad config. */
+  | 'initialise-failed'
+  /** It did not initialise in time. */
+  | 'initialise-limit'
+  /** The old process did not acknowledge in time. */
+  | 'acknowledge-limit'
+  /** The old process sent something else than the protocol, or out of turn. */
+  | 'garbage'
+  /** The old process closed the channel and lives. */
+  | 'channel-closed'
+  /** The old process speaks a version that this one does not understand (H6). */
+  | 'version'
+  /** The state that was passed was refused (H6). */
+  | 'state-refused'
+  /** Loading the state took too long. */
+  | 'state-limit'
+  /** It could not accept on the sockets. */
+  | 'accept-failed'
+  /** Starting to accept took too long. */
+  | 'accept-limit'
+  /** It was told to stop. */
+  | 'stopped'
+
+export const giveUpCauseValues: readonly GiveUpCause[] = ['initialise-failed', 'initialise-limit', 'acknowledge-limit', 'garbage', 'channel-closed', 'version', 'state-refused', 'state-limit', 'accept-failed', 'accept-limit', 'stopped']
 
 /** What counts as acceptance by the application (T1). */
 export type TunnelAcceptance =
@@ -534,6 +930,246 @@ export interface ReleaseStep {
   readonly attempts?: number | undefined
 }
 
+/** How a process is replaced by its successor. */
+export interface HandoffConfig {
+  /**
+   * How long starting the successor's process may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly spawnLimit?: number | undefined
+  /**
+   * How long it may initialise. Milliseconds. Long, as the old one serves meanwhile.
+   *
+   * Default: `60000`.
+   */
+  readonly readyLimit?: number | undefined
+  /**
+   * How long after the acknowledgement it may take to accept. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly acceptLimit?: number | undefined
+  /**
+   * How long a child that knows only systemd's protocol must stay alive after READY=1 (H2). Milliseconds.
+   *
+   * Default: `1000`.
+   */
+  readonly settle?: number | undefined
+  /**
+   * How long the last look before a kill may take (H1). Milliseconds.
+   *
+   * Default: `500`.
+   */
+  readonly lookLimit?: number | undefined
+  /**
+   * How long killing and reaping may take. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly killLimit?: number | undefined
+  /**
+   * Whether a state is passed (H6).
+   *
+   * Default: `false`.
+   */
+  readonly state?: boolean | undefined
+  /**
+   * How long capturing it may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly stateLimit?: number | undefined
+  /**
+   * The most bytes of it; more fails the upgrade.
+   *
+   * Default: `67108864`.
+   */
+  readonly stateMost?: number | undefined
+  /**
+   * Whether there is a PID file, to be written once the successor accepts (H5).
+   *
+   * Default: `false`.
+   */
+  readonly pidFile?: boolean | undefined
+  /**
+   * Whether there is a lease, to be passed once the successor accepts (H7).
+   *
+   * Default: `false`.
+   */
+  readonly lease?: boolean | undefined
+  /**
+   * How long writing the PID file and passing the lease may take, each. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly taskLimit?: number | undefined
+  /**
+   * How long this generation may drain. Milliseconds; above the kill budget of its drain, which has limits of
+   * its own, so that this one only ends what hangs.
+   *
+   * Default: `60000`.
+   */
+  readonly drainLimit?: number | undefined
+  /**
+   * What an upgrade meets while as many older generations drain as may (H4).
+   *
+   * Default: `'refuse'`.
+   */
+  readonly whileDraining?: WhileDraining | undefined
+  /**
+   * How long a queued upgrade may wait. Milliseconds.
+   *
+   * Default: `60000`.
+   */
+  readonly queueLimit?: number | undefined
+  /**
+   * How many generations may drain at the same time, this one included when it is replaced (H4).
+   *
+   * Default: `1`.
+   */
+  readonly mostDraining?: number | undefined
+  /**
+   * What is taken back when an upgrade fails, in order (H1).
+   *
+   * Default: `[]`.
+   */
+  readonly undo?: readonly UndoHook[] | undefined
+}
+
+/** What is taken back when an upgrade fails (H1). The host knows it by its place in the list. */
+export interface UndoHook {
+  /**
+   * Its name, in reports.
+   *
+   * Default: `''`.
+   */
+  readonly name?: string | undefined
+  /**
+   * Its time limit. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly limit?: number | undefined
+}
+
+/** The terms on which gateways are leased. */
+export interface LeaseConfig {
+  /**
+   * How long a lease lasts past its last renew. Milliseconds. It must leave its holder the time for a whole
+   * drain after two renews were lost; so it is twice the usual kill budget.
+   *
+   * Default: `60000`.
+   */
+  readonly term?: number | undefined
+  /**
+   * How long a gateway that restarts or vanished keeps its organization. Milliseconds. Long enough for a
+   * process to be scheduled, pulled and started elsewhere.
+   *
+   * Default: `120000`.
+   */
+  readonly grace?: number | undefined
+  /**
+   * How long a gateway that stopped because it had nothing to do keeps its organization; 0: not at all.
+   * Milliseconds.
+   *
+   * Default: `0`.
+   */
+  readonly idleHold?: number | undefined
+  /**
+   * How long an allocation may take until its handshake is confirmed (L3). Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly allocateLimit?: number | undefined
+  /**
+   * How long one attempt to un-route may take. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly unrouteLimit?: number | undefined
+  /**
+   * How often un-routing is tried before the gateway is quarantined and reported.
+   *
+   * Default: `3`.
+   */
+  readonly unrouteAttempts?: number | undefined
+  /**
+   * The pause between two attempts. Milliseconds.
+   *
+   * Default: `1000`.
+   */
+  readonly unroutePause?: number | undefined
+  /**
+   * The first quarantine; each further one without a lease between lasts twice as long. Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly quarantine?: number | undefined
+  /**
+   * The longest quarantine. Milliseconds.
+   *
+   * Default: `3600000`.
+   */
+  readonly quarantineMax?: number | undefined
+  /**
+   * How long after a bad observation another one must come to end a lease (L7). Milliseconds. Long enough
+   * for a lost packet, a paused process or a reload.
+   *
+   * Default: `10000`.
+   */
+  readonly suspicion?: number | undefined
+  /**
+   * How long a predecessor is honoured beside its successor by handoff (H7). Milliseconds. A drain's time.
+   *
+   * Default: `30000`.
+   */
+  readonly handoff?: number | undefined
+}
+
+/** How a gateway holds its lease. */
+export interface LeaseHolderConfig {
+  /**
+   * The granter's term. Milliseconds. An answer that grants less is believed, one that grants more is not.
+   *
+   * Default: `60000`.
+   */
+  readonly term?: number | undefined
+  /**
+   * The longest that a drain takes: its kill budget. Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly drain?: number | undefined
+  /**
+   * What must be left of the lease when serving has ended. Milliseconds, at least 1.
+   *
+   * Default: `1000`.
+   */
+  readonly margin?: number | undefined
+  /**
+   * How much faster the granter's clock may run than this one, in thousandths. 0 to 500. Quartz drifts by
+   * less than one; the rest is for virtual machines that are paused and clocks that are slewed.
+   *
+   * Default: `10`.
+   */
+  readonly drift?: number | undefined
+  /**
+   * How long one question to the granter may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly askLimit?: number | undefined
+  /**
+   * How long telling the granter of a stop may take, retries included. Milliseconds.
+   *
+   * Default: `8000`.
+   */
+  readonly releaseLimit?: number | undefined
+  /** The delays between questions that nobody could answer. */
+  readonly retry?: BackoffPolicy | undefined
+}
+
 /** How a peer is served. */
 export interface PeerConfig {
   /**
@@ -592,6 +1228,331 @@ export interface PeerConfig {
    * Default: `4001`.
    */
   readonly drainCode?: number | undefined
+}
+
+/** A saga. */
+export interface SagaConfig {
+  /**
+   * The steps: a graph by their `after` (G1).
+   *
+   * Default: `[]`.
+   */
+  readonly steps?: readonly SagaStep[] | undefined
+  /**
+   * How long a rollback may take; then what is left is reported (G7). Milliseconds.
+   *
+   * Default: `300000`.
+   */
+  readonly rollbackDeadline?: number | undefined
+  /**
+   * How long making a record durable may take; then the saga halts (G4). Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly appendLimit?: number | undefined
+}
+
+/** A step of a saga. The host knows it by its place in the list. */
+export interface SagaStep {
+  /**
+   * Its name, in errors and reports.
+   *
+   * Default: `''`.
+   */
+  readonly name?: string | undefined
+  /**
+   * The steps that must be done before it.
+   *
+   * Default: `[]`.
+   */
+  readonly after?: readonly string[] | undefined
+  /**
+   * What takes it back.
+   *
+   * Default: `'undo'`.
+   */
+  readonly compensation?: Compensation | undefined
+  /**
+   * How often it is tried again after a failure without effect, or of unknown outcome if it is `idempotent`.
+   *
+   * Default: `0`.
+   */
+  readonly retries?: number | undefined
+  /**
+   * The delays between attempts, of undos and probes too.
+   *
+   * Default: `'default() }'`.
+   */
+  readonly backoff?: BackoffPolicy | undefined
+  /**
+   * How long an attempt may take; then its outcome is unknown. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly limit?: number | undefined
+  /**
+   * Whether the key makes a second attempt safe when it is unknown what the first one did (G2, G3).
+   *
+   * Default: `false`.
+   */
+  readonly idempotent?: boolean | undefined
+  /**
+   * Whether the resource refuses a do that arrives after its undo or its fallback (G3). Only a certain undo is
+   * a fence: a `lateness` beside it covers an undo of unknown outcome.
+   *
+   * Default: `false`.
+   */
+  readonly fenced?: boolean | undefined
+  /**
+   * Whether it can be probed for being there.
+   *
+   * Default: `false`.
+   */
+  readonly verify?: boolean | undefined
+  /**
+   * How long a probe may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly verifyLimit?: number | undefined
+  /**
+   * How long after its limit a do of unknown outcome may still land, if that is known; needs `verify` (G3). Milliseconds.
+   *
+   * Default: `none`.
+   */
+  readonly lateness?: number | null | undefined
+  /**
+   * How often its undo, its fallback and a probe are tried again.
+   *
+   * Default: `3`.
+   */
+  readonly undoRetries?: number | undefined
+  /**
+   * How long an undo, or a fallback, may take. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly undoLimit?: number | undefined
+  /**
+   * The steps whose effects must be gone before this one may be undone (G6).
+   *
+   * Default: `[]`.
+   */
+  readonly undoRequires?: readonly string[] | undefined
+  /**
+   * Whether it has a fallback for when they are not: a gateway that may still be routed is quarantined, not freed.
+   *
+   * Default: `false`.
+   */
+  readonly fallback?: boolean | undefined
+}
+
+/** How a stack starts and stops. */
+export interface StackConfig {
+  /**
+   * Its components, in any order.
+   *
+   * Default: `[]`.
+   */
+  readonly components?: readonly StackComponent[] | undefined
+  /**
+   * How long starting a process may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly spawnLimit?: number | undefined
+  /**
+   * How long a killed process may take to end. Milliseconds.
+   *
+   * Default: `500`.
+   */
+  readonly killLimit?: number | undefined
+  /**
+   * How long reaping may take, and killing what is left of its group. Milliseconds.
+   *
+   * Default: `500`.
+   */
+  readonly reapLimit?: number | undefined
+  /**
+   * How long the platform waits before it kills (Kubernetes: 30 s). Milliseconds.
+   *
+   * Default: `30000`.
+   */
+  readonly killBudget?: number | undefined
+  /**
+   * What must be left of the budget for the exit itself. Milliseconds.
+   *
+   * Default: `1000`.
+   */
+  readonly margin?: number | undefined
+  /**
+   * Two stop signals closer than this count as one. Milliseconds.
+   *
+   * Default: `500`.
+   */
+  readonly signalMerge?: number | undefined
+  /**
+   * The exit code of a clean stop for a restart, for supervisors that tell it by one.
+   *
+   * Default: `0`.
+   */
+  readonly restartExitCode?: number | undefined
+}
+
+/** One process of a stack. The host knows it by its place in the list. */
+export interface StackComponent {
+  /**
+   * Its name, in errors and reports.
+   *
+   * Default: `''`.
+   */
+  readonly name?: string | undefined
+  /**
+   * The names of those it needs: it starts after they are ready, and they stop after it is gone (K1, K2).
+   *
+   * Default: `[]`.
+   */
+  readonly after?: readonly string[] | undefined
+  /**
+   * How it is known to be ready.
+   *
+   * Default: `'started'`.
+   */
+  readonly ready?: ComponentReadiness | undefined
+  /**
+   * For `delay`: how long it must have run. Milliseconds.
+   *
+   * Default: `1000`.
+   */
+  readonly readyDelay?: number | undefined
+  /**
+   * How long it may take to be ready. Milliseconds.
+   *
+   * Default: `15000`.
+   */
+  readonly readyLimit?: number | undefined
+  /**
+   * What happens when it ends while the stack runs.
+   *
+   * Default: `'on-failure'`.
+   */
+  readonly restart?: RestartPolicy | undefined
+  /** The delays between restarts. */
+  readonly backoff?: BackoffPolicy | undefined
+  /**
+   * How long it must be up for the delays to begin anew. Milliseconds.
+   *
+   * Default: `10000`.
+   */
+  readonly stableAfter?: number | undefined
+  /**
+   * How many restarts are allowed in `restart_window`; 0: none.
+   *
+   * Default: `5`.
+   */
+  readonly restartBudget?: number | undefined
+  /**
+   * The window of `restart_budget`. Milliseconds.
+   *
+   * Default: `60000`.
+   */
+  readonly restartWindow?: number | undefined
+  /**
+   * Whether there is a drain call, before the signal.
+   *
+   * Default: `false`.
+   */
+  readonly drain?: boolean | undefined
+  /**
+   * How long that call may take. Milliseconds.
+   *
+   * Default: `1000`.
+   */
+  readonly drainCallLimit?: number | undefined
+  /**
+   * How long it may take after the call until it is empty. Milliseconds.
+   *
+   * Default: `15000`.
+   */
+  readonly drainLimit?: number | undefined
+  /**
+   * How long its own drain takes, if that is known (Envoy's `--drain-time-s`); 0: unknown. A longer one than
+   * `drain_limit` closes almost nothing in that time, so it is refused. Milliseconds.
+   *
+   * Default: `0`.
+   */
+  readonly drainTime?: number | undefined
+  /**
+   * The signal that tells it to stop.
+   *
+   * Default: `15`.
+   */
+  readonly stopSignal?: number | undefined
+  /**
+   * How long after the signal it may live before it is killed. Milliseconds.
+   *
+   * Default: `3000`.
+   */
+  readonly stopLimit?: number | undefined
+  /**
+   * Whether it can be replaced by a hot restart, so that older generations of it may still drain.
+   *
+   * Default: `false`.
+   */
+  readonly upgradable?: boolean | undefined
+}
+
+/** How a process takes over from an old one. */
+export interface SuccessorConfig {
+  /**
+   * How long initialising may take. Milliseconds; below the old side's `ready_limit`, so that it is this side
+   * that says what is wrong.
+   *
+   * Default: `55000`.
+   */
+  readonly initialiseLimit?: number | undefined
+  /**
+   * How long the old process may take to acknowledge, its capturing of the state included. Milliseconds.
+   *
+   * Default: `15000`.
+   */
+  readonly acknowledgeLimit?: number | undefined
+  /**
+   * How long loading the state may take. Milliseconds. With `accept_limit` below the old side's `accept_limit`.
+   *
+   * Default: `2000`.
+   */
+  readonly stateLimit?: number | undefined
+  /**
+   * How long starting to accept may take. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly acceptLimit?: number | undefined
+  /**
+   * How long after its channel closed the old process may take to be gone. Milliseconds.
+   *
+   * Default: `500`.
+   */
+  readonly goneLimit?: number | undefined
+  /**
+   * Whether there is a PID file, which a promoted successor writes itself (H5).
+   *
+   * Default: `false`.
+   */
+  readonly pidFile?: boolean | undefined
+  /**
+   * How long writing it may take. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly pidFileLimit?: number | undefined
+  /**
+   * Whether there is a lease to take once it accepts (H7).
+   *
+   * Default: `false`.
+   */
+  readonly lease?: boolean | undefined
 }
 
 /** How a tunnel behaves. */
@@ -1169,6 +2130,664 @@ export type DrainWhy =
   /** The host has had its time to cut what is left. */
   | 'force-limit'
 
+/** What happened around an upgrade. `generation` is the operation that spawned the successor. */
+export type HandoffInput =
+  /** Somebody asks for an upgrade. */
+  | {
+      readonly type: 'upgrade'
+    }
+  /** Somebody takes the upgrade back; a no-op once the successor accepts. */
+  | {
+      readonly type: 'cancel'
+    }
+  /** The process is told to stop: what is in flight is rolled back, and no upgrade begins any more. */
+  | {
+      readonly type: 'stop'
+    }
+  /** How many older generations still drain: at the start, and whenever it changes (H4). */
+  | {
+      readonly type: 'older-generations'
+      /** How many. */
+      readonly draining: number
+    }
+  /** An operation is done. */
+  | {
+      readonly type: 'done'
+      /** Which. */
+      readonly operation: number
+    }
+  /** An operation failed. */
+  | {
+      readonly type: 'failed'
+      /** Which. */
+      readonly operation: number
+    }
+  /** The successor says that it has initialised (H2). */
+  | {
+      readonly type: 'ready'
+      /** Which successor. */
+      readonly generation: number
+      /** The protocol in which it said so. */
+      readonly speaks: SuccessorProtocol
+      /** The version of the messages that it speaks; of no meaning for systemd's. */
+      readonly version: number
+    }
+  /** The successor says that it accepts (H2). */
+  | {
+      readonly type: 'accepting'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** The successor says that it will not take over (H6). */
+  | {
+      readonly type: 'refused'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** The successor's channel carried something else than the protocol. */
+  | {
+      readonly type: 'garbage'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** The successor's channel has closed: the process ends, or has lost its way. */
+  | {
+      readonly type: 'channel-closed'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** The successor has ended and was reaped. */
+  | {
+      readonly type: 'exited'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** The drain of this generation is over (H7). */
+  | {
+      readonly type: 'drained'
+    }
+
+/** What a process that is replaced wants done. */
+export type HandoffEffect =
+  /** A report: the upgrade waits until older generations are gone (H4). */
+  | {
+      readonly type: 'queued'
+      /** At most so long. Milliseconds. */
+      readonly limit: number
+    }
+  /** A report: there is no upgrade, for this reason. */
+  | {
+      readonly type: 'refused'
+      /** The reason. */
+      readonly why: UpgradeRefusal
+    }
+  /** Tell the service manager, if there is one (H8). */
+  | {
+      readonly type: 'notify'
+      /** What. */
+      readonly notice: ServiceNotice
+    }
+  /**
+   * Start the successor with the listening sockets (H3); answer done when it runs. It is called by this
+   * operation from now on.
+   */
+  | {
+      readonly type: 'spawn'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Capture the state for the successor; answer failed when it is larger than allowed (H6). */
+  | {
+      readonly type: 'capture-state'
+      /** Which answer. */
+      readonly operation: number
+      /** The most bytes. */
+      readonly most: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Tell the successor that it may accept (H2). */
+  | {
+      readonly type: 'acknowledge'
+      /** Which successor. */
+      readonly generation: number
+      /** The version of the messages that both speak (H6). */
+      readonly version: number
+      /** Whether the captured state goes with it. */
+      readonly state: boolean
+    }
+  /** Read what has arrived from the successor and whether it lives; tell that first, then answer done (H1). */
+  | {
+      readonly type: 'look'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /**
+   * Kill the successor and all of its group, reap it, answer done. If it was never there, see that it will
+   * not come.
+   */
+  | {
+      readonly type: 'kill'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Run an undo hook of the config; answer done or failed. */
+  | {
+      readonly type: 'run-undo'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly hook: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** A report: the upgrade failed, and everything is as before it (H1). */
+  | {
+      readonly type: 'rolled-back'
+      /** Which successor. */
+      readonly generation: number
+      /** Why. */
+      readonly cause: RollbackCause
+    }
+  /** A report: the successor accepts. There is no way back from here. */
+  | {
+      readonly type: 'accepted'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** Write the successor's process id to the PID file; answer done or failed (H5). */
+  | {
+      readonly type: 'write-pid-file'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Let the successor have the lease; answer done or failed (H7). */
+  | {
+      readonly type: 'pass-lease'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Begin the drain of this generation, and say `drained` when it is over (H7). */
+  | {
+      readonly type: 'begin-drain'
+      /** A handoff: what the successor holds is not released. */
+      readonly intent: Intent
+    }
+  /** A report: a task is over without success; the others go on. */
+  | {
+      readonly type: 'task-failed'
+      /** Which. */
+      readonly task: HandoffTask
+      /** The place of an undo hook in the config's list. */
+      readonly hook: number | null
+      /** Whether it was given up at its limit rather than failing. */
+      readonly timedOut: boolean
+    }
+  /** A report: the successor ended while this generation drained. What it had accepted is lost. */
+  | {
+      readonly type: 'successor-lost'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** This generation is gone: the process exits. */
+  | {
+      readonly type: 'gone'
+      /** Whether its drain was over; otherwise the drain limit was. */
+      readonly drained: boolean
+    }
+
+/** Why a `handoff` wants to be woken. */
+export type HandoffWhy =
+  /** A queued upgrade has waited long enough. */
+  | 'queue-limit'
+  /** Spawning has had its time. */
+  | 'spawn-limit'
+  /** The successor has had its time to initialise. */
+  | 'ready-limit'
+  /** Capturing the state has had its time. */
+  | 'state-limit'
+  /** The successor has had its time to accept. */
+  | 'accept-limit'
+  /** The settle time is over. */
+  | 'settled'
+  /** The host has had its time to look. */
+  | 'look-limit'
+  /** Killing has had its time. */
+  | 'kill-limit'
+  /** An undo hook has had its time. */
+  | 'undo-limit'
+  /** Writing the PID file has had its time. */
+  | 'pid-file-limit'
+  /** Passing the lease has had its time. */
+  | 'lease-limit'
+  /** This generation has had its time to drain. */
+  | 'drain-limit'
+
+/** A command on the row of one gateway. */
+export type LeaseInput =
+  /** Give the gateway to an organization (L2). */
+  | {
+      readonly type: 'allocate'
+      /** Which organization, by the number that the store gave to it. */
+      readonly organization: number
+      /** Which request; the same at each retry. */
+      readonly request: number
+    }
+  /** The handshake with the gateway succeeded (L3). */
+  | {
+      readonly type: 'confirm'
+      /** The epoch of the allocation. */
+      readonly epoch: number
+      /** Which life of the gateway it was made with; a later life has a greater one. */
+      readonly incarnation: number
+    }
+  /** The handshake with the gateway failed (L3). */
+  | {
+      readonly type: 'handshake-failed'
+      /** The epoch of the allocation. */
+      readonly epoch: number
+    }
+  /** The holder lives (L6). */
+  | {
+      readonly type: 'renew'
+      /** Its epoch. */
+      readonly epoch: number
+    }
+  /** A gateway that starts asks whether it has a lease, and takes it (L5). */
+  | {
+      readonly type: 'claim'
+      /** Which life of the gateway asks. */
+      readonly incarnation: number
+      /** The epoch of the process that handed over to this one, if one did (H7). */
+      readonly predecessor?: number | null | undefined
+    }
+  /** The holder stops, or the allocation is taken back (L4). */
+  | {
+      readonly type: 'stop'
+      /** Its epoch. */
+      readonly epoch: number
+      /** What the stop is for. */
+      readonly intent: Intent
+    }
+  /** Somebody looked at the gateway from outside (L7). */
+  | {
+      readonly type: 'observe'
+      /** The epoch that it was believed to have. */
+      readonly epoch: number
+      /** Whether it answered as it should. */
+      readonly well: boolean
+    }
+  /** No route leads to the gateway any more. */
+  | {
+      readonly type: 'unrouted'
+      /** The epoch of the lease whose route it was. */
+      readonly epoch: number
+    }
+  /** An attempt to un-route failed. */
+  | {
+      readonly type: 'unroute-failed'
+      /** The epoch of the lease whose route it is. */
+      readonly epoch: number
+      /** Which attempt. */
+      readonly attempt: number
+    }
+  /** Whether a call that carries this epoch may be served (L6). */
+  | {
+      readonly type: 'verify'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** An operator says that no route is left and the gateway is fit (L7). */
+  | {
+      readonly type: 'release'
+      /** The epoch of the lease that ended. */
+      readonly epoch: number
+    }
+  /** An operator takes the gateway out of the pool. */
+  | {
+      readonly type: 'retire'
+    }
+  /** An operator puts a retired gateway back. */
+  | {
+      readonly type: 'reinstate'
+    }
+  /** What does the row say? */
+  | {
+      readonly type: 'look'
+    }
+
+/**
+ * The granter's answer to a command (`is_answer`), one in the step of each command; and what follows from
+ * a change of the row, before the answer where time had led it on.
+ */
+export type LeaseEffect =
+  /** Allocated: make the route and the handshake. */
+  | {
+      readonly type: 'allocated'
+      /** The new epoch. */
+      readonly epoch: number
+      /** How long until it must be confirmed. Milliseconds. */
+      readonly limit: number
+    }
+  /** The organization has this gateway already. */
+  | {
+      readonly type: 'already-allocated'
+      /** How far it is: allocating, active or held. */
+      readonly state: LeaseState
+      /** The epoch. */
+      readonly epoch: number
+      /** The request that it was allocated for. */
+      readonly request: number
+    }
+  /** Confirmed: the gateway holds the lease. */
+  | {
+      readonly type: 'confirmed'
+      /** The epoch. */
+      readonly epoch: number
+      /** How long the lease lasts from now. Milliseconds. */
+      readonly term: number
+    }
+  /** Renewed. */
+  | {
+      readonly type: 'renewed'
+      /** The epoch. */
+      readonly epoch: number
+      /** How long the lease lasts from now. Milliseconds. */
+      readonly term: number
+    }
+  /** The gateway has its lease back. */
+  | {
+      readonly type: 'reclaimed'
+      /** The new epoch. */
+      readonly epoch: number
+      /** Whose gateway it is, as before. */
+      readonly organization: number
+      /** How long the lease lasts from now. Milliseconds. */
+      readonly term: number
+    }
+  /** Done, or it was so already. */
+  | {
+      readonly type: 'accepted'
+      /** The state of the row now. */
+      readonly state: LeaseState
+      /** The last epoch. */
+      readonly epoch: number
+    }
+  /** The epoch is the one that holds. */
+  | {
+      readonly type: 'valid'
+      /** The epoch. */
+      readonly epoch: number
+      /** How long it will be, as far as is known. Milliseconds. */
+      readonly left: number
+    }
+  /** Refused, and nothing has changed. */
+  | {
+      readonly type: 'refused'
+      /** Why. */
+      readonly refusal: LeaseRefusal
+      /** The last epoch that was granted. Never to be used by who was refused. */
+      readonly epoch: number
+    }
+  /** The row. */
+  | {
+      readonly type: 'row'
+      /** Its state. */
+      readonly state: LeaseState
+      /** The last epoch. */
+      readonly epoch: number
+      /** Whose it is, or whose route may be left. */
+      readonly organization: number | null
+      /** The last request that was granted. */
+      readonly request: number | null
+      /** The latest life of the gateway that held it. */
+      readonly incarnation: number
+      /** What is left of the state's time. Milliseconds. */
+      readonly left: number | null
+      /** Why it is held or quarantined. */
+      readonly cause: LeaseCause | null
+      /** How often in a row it was quarantined. */
+      readonly failures: number
+    }
+  /** A report: the row is in another state, or has another epoch. */
+  | {
+      readonly type: 'entered'
+      /** The state. */
+      readonly state: LeaseState
+      /** The last epoch. */
+      readonly epoch: number
+      /** Whose it is, or whose route may be left. */
+      readonly organization: number | null
+      /** Why it is held or quarantined. */
+      readonly cause: LeaseCause | null
+    }
+  /** Remove the route of that organization to this gateway; answer unrouted or un-route failed. */
+  | {
+      readonly type: 'unroute'
+      /** The epoch of the lease that ended. */
+      readonly epoch: number
+      /** Whose route. */
+      readonly organization: number
+      /** Counted from 1. */
+      readonly attempt: number
+      /** It counts as failed after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** A report, for an operator: the route of a lease that is over could not be removed. */
+  | {
+      readonly type: 'route-left'
+      /** The epoch of the lease that ended. */
+      readonly epoch: number
+      /** Whose route. */
+      readonly organization: number
+    }
+
+/** Why a `lease` wants to be woken. */
+export type LeaseWhy =
+  /** The handshake has had its time. */
+  | 'allocate-limit'
+  /** The term is over. */
+  | 'expiry'
+  /** The grace period is over. */
+  | 'grace-over'
+  /** The attempt to un-route has had its time. */
+  | 'unroute-limit'
+  /** The next attempt to un-route is due. */
+  | 'unroute-retry'
+  /** The quarantine is over. */
+  | 'quarantine-over'
+
+/** What happened to a gateway that holds a lease, or wants one. */
+export type LeaseHolderInput =
+  /** The process is up: is there a lease? */
+  | {
+      readonly type: 'boot'
+      /** The epoch of the process that handed over to this one, if one did (H7). */
+      readonly predecessor?: number | null | undefined
+    }
+  /** The claim was granted. */
+  | {
+      readonly type: 'mine'
+      /** Which claim. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** How long it was granted for. Milliseconds. */
+      readonly term: number
+    }
+  /** There is no lease for this gateway. Definite. */
+  | {
+      readonly type: 'not-mine'
+      /** Which claim. */
+      readonly operation: number
+      /** Whether that is because another life of the gateway has it. */
+      readonly fenced: boolean
+    }
+  /** The control plane made the handshake: this gateway was allocated. */
+  | {
+      readonly type: 'granted'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** The confirmation or the renew was granted. */
+  | {
+      readonly type: 'renewed'
+      /** Which one. */
+      readonly operation: number
+      /** How long it was granted for. Milliseconds. */
+      readonly term: number
+    }
+  /** The granter said no: the lease is another's, or over. Definite. */
+  | {
+      readonly type: 'refused'
+      /** Which confirmation, renew or release. */
+      readonly operation: number
+    }
+  /** Nobody could say: an error, a time-out, no connection, or a handshake that is under way. */
+  | {
+      readonly type: 'cannot-know'
+      /** Which question. */
+      readonly operation: number
+    }
+  /** The granter knows of the stop. */
+  | {
+      readonly type: 'released'
+      /** Which release. */
+      readonly operation: number
+    }
+  /** A call that carried this epoch was refused for it. */
+  | {
+      readonly type: 'fenced'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** A successor accepts: the lease passes to it (H7). */
+  | {
+      readonly type: 'handed-over'
+    }
+  /** The drain that was asked for is over: nothing is served any more. */
+  | {
+      readonly type: 'drained'
+    }
+  /** Serving has ended for this reason: tell the granter. */
+  | {
+      readonly type: 'stop'
+      /** The reason. */
+      readonly intent: Intent
+    }
+
+/** What a lease holder wants done. */
+export type LeaseHolderEffect =
+  /** Ask for the lease; answer mine, not mine or cannot know. */
+  | {
+      readonly type: 'claim'
+      /** Which answer. */
+      readonly operation: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+      /** The epoch of the process that handed over to this one. */
+      readonly predecessor: number | null
+    }
+  /** Say that the handshake succeeded; answer renewed, refused or cannot know. */
+  | {
+      readonly type: 'confirm'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch of the handshake. */
+      readonly epoch: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** Renew the lease; answer renewed, refused or cannot know. */
+  | {
+      readonly type: 'renew'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** The lease is held: open the public door. Every call carries the epoch. */
+  | {
+      readonly type: 'serve'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** A report: there is definitely no lease; a handshake may come. */
+  | {
+      readonly type: 'idle'
+    }
+  /** A report: nobody could say; asked again after this delay. */
+  | {
+      readonly type: 'cannot-know'
+      /** How often in a row. */
+      readonly attempt: number
+      /** From now. Milliseconds. */
+      readonly delay: number
+    }
+  /** Drain, and say drained; then the process is to exit. */
+  | {
+      readonly type: 'drain'
+      /** Why. */
+      readonly loss: LeaseLoss
+      /** Serving must have ended by then. Milliseconds from now. */
+      readonly within: number
+    }
+  /** Out of time: stop serving at once. */
+  | {
+      readonly type: 'halt'
+    }
+  /** Tell the granter of the stop; answer released, refused or cannot know. */
+  | {
+      readonly type: 'release'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** What the stop is for. */
+      readonly intent: Intent
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** A report: it is over for this life of the process. */
+  | {
+      readonly type: 'over'
+      /** How it ended. */
+      readonly end: LeaseEnd
+    }
+
+/** Why a `lease-holder` wants to be woken. */
+export type LeaseHolderWhy =
+  /** The granter has had its time to be told. */
+  | 'release-limit'
+  /** Only the margin is left. */
+  | 'stop-due'
+  /** Without a renew the drain must begin now. */
+  | 'drain-due'
+  /** The question has had its time. */
+  | 'ask-limit'
+  /** The renew, or the next try of a question, is due. */
+  | 'ask'
+
 /** What happened to a peer. */
 export type PeerInput =
   /** A socket was opened: check its login. Once, first. */
@@ -1323,6 +2942,638 @@ export type PeerWhy =
   | 'ping'
   /** The row is to be renewed, or a failed write to be tried again. */
   | 'renew'
+
+/** What happened to a saga. */
+export type SagaInput =
+  /** Begin. */
+  | {
+      readonly type: 'start'
+    }
+  /** The operation succeeded: durable, done, undone or fallen back. */
+  | {
+      readonly type: 'done'
+      /** Which. */
+      readonly operation: number
+    }
+  /** The operation failed; a do certainly has no effect (G2). */
+  | {
+      readonly type: 'failed'
+      /** Which. */
+      readonly operation: number
+    }
+  /** It is unknown what the operation did (G2). */
+  | {
+      readonly type: 'unknown'
+      /** Which. */
+      readonly operation: number
+    }
+  /** The probe found the effect. */
+  | {
+      readonly type: 'present'
+      /** Which probe. */
+      readonly operation: number
+    }
+  /** The probe found no effect. */
+  | {
+      readonly type: 'absent'
+      /** Which probe. */
+      readonly operation: number
+    }
+  /** The journal refused the append: another executor has the saga (G9). */
+  | {
+      readonly type: 'fenced'
+      /** Which append. */
+      readonly operation: number
+    }
+  /** Undo it, unless it is too late (G6). */
+  | {
+      readonly type: 'cancel'
+    }
+  /** The journal may work again: append what could not be appended (G4). */
+  | {
+      readonly type: 'resume'
+    }
+  /** An operator wants a step of a stuck saga tried again (G7). */
+  | {
+      readonly type: 'retry'
+      /** Which. */
+      readonly step: number
+    }
+  /** An operator has settled a step of a stuck saga by hand (G7). */
+  | {
+      readonly type: 'resolve'
+      /** Which. */
+      readonly step: number
+      /** Whether its effect is there now. */
+      readonly present: boolean
+    }
+  /** A record of the journal, from the first one on, in order (G8). */
+  | {
+      readonly type: 'replay'
+      /** Its place in the journal, from 1. */
+      readonly sequence: number
+      /** What it says. */
+      readonly kind: SagaRecord
+      /** Of which step, if of one. */
+      readonly step?: number | null | undefined
+      /** Of which attempt, if of one; else 0. */
+      readonly attempt: number
+      /** What else it says; see the kind. */
+      readonly value: number
+    }
+  /** That was the whole journal: go on (G8). */
+  | {
+      readonly type: 'recovered'
+      /** Whether a torn record was cut from its end. */
+      readonly torn: boolean
+    }
+
+/** What a saga wants done. */
+export type SagaEffect =
+  /** Make a record durable; answer done, failed, unknown or fenced. What it covers comes after that (G4). */
+  | {
+      readonly type: 'append'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the journal, from 1; the same again when it is tried again. */
+      readonly sequence: number
+      /** What it says. */
+      readonly kind: SagaRecord
+      /** Of which step, if of one. */
+      readonly step: number | null
+      /** Of which attempt, if of one; else 0. */
+      readonly attempt: number
+      /** What else it says; see the kind. */
+      readonly value: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Do a step; answer done, failed or unknown. */
+  | {
+      readonly type: 'do'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Counted from 1. */
+      readonly attempt: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Make sure that the step's effect is gone; answer done, failed or unknown. */
+  | {
+      readonly type: 'undo'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Counted from 1, fallbacks included. */
+      readonly attempt: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Make the step's effect safe instead of undoing it; answer done, failed or unknown (G6). */
+  | {
+      readonly type: 'fall-back'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Counted from 1, undos included. */
+      readonly attempt: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Look whether the step's effect is there; answer present, absent, failed or unknown. */
+  | {
+      readonly type: 'verify'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** A do is not wanted any more: abort it if that is possible. Its answer is still awaited until its limit. */
+  | {
+      readonly type: 'abort'
+      /** Which do. */
+      readonly operation: number
+    }
+  /** A report: the journal of an earlier life was read, and the saga goes on from it (G8). */
+  | {
+      readonly type: 'recovered'
+      /** How many records it has. */
+      readonly sequence: number
+      /** Whether a torn record was cut from its end. */
+      readonly torn: boolean
+    }
+  /** A report: undoing began. The error is the one of this step and attempt (G6). */
+  | {
+      readonly type: 'unwinding'
+      /** Why. */
+      readonly cause: SagaCause
+      /** The step that is the cause, if one is. */
+      readonly step: number | null
+      /** Its attempt; 0 if none. */
+      readonly attempt: number
+    }
+  /** A report: the step took its fallback and is safe. */
+  | {
+      readonly type: 'fell-back'
+      /** Its place in the config's list. */
+      readonly step: number
+    }
+  /** A report, before `stuck`: the effect of this step is left behind (G7). */
+  | {
+      readonly type: 'leaked'
+      /** Its place in the config's list. */
+      readonly step: number
+      /** Why. */
+      readonly reason: LeakReason
+    }
+  /** A report: over; all effects are there. */
+  | {
+      readonly type: 'committed'
+    }
+  /** A report: over; none is. The error is the one of this step and attempt. */
+  | {
+      readonly type: 'rolled-back'
+      /** Why. */
+      readonly cause: SagaCause
+      /** The step that is the cause, if one is. */
+      readonly step: number | null
+      /** Its attempt; 0 if none. */
+      readonly attempt: number
+    }
+  /** A report: an operator is needed (G7). The error is the one of this step and attempt. */
+  | {
+      readonly type: 'stuck'
+      /** Why it was not committed. */
+      readonly cause: SagaCause
+      /** The step that is the cause, if one is. */
+      readonly step: number | null
+      /** Its attempt; 0 if none. */
+      readonly attempt: number
+      /** How many leaks were reported. */
+      readonly leaked: number
+    }
+  /** A report: a record could not be made durable, nothing new is begun (G4). */
+  | {
+      readonly type: 'halted'
+      /** Its place in the journal. */
+      readonly sequence: number
+    }
+  /** A report: another executor has the saga; this one has stopped (G9). */
+  | {
+      readonly type: 'fenced'
+    }
+  /** A report: the journal is not continued (G8). */
+  | {
+      readonly type: 'refused'
+      /** The record at fault. */
+      readonly sequence: number
+      /** What is wrong with it. */
+      readonly fault: JournalFault
+    }
+
+/** Why a `saga` wants to be woken. */
+export type SagaWhy =
+  /** The journal has had its time. */
+  | 'append-limit'
+  /** A do has had its time. */
+  | 'do-limit'
+  /** A do is to be tried again. */
+  | 'do-retry'
+  /** An undo or a fallback has had its time. */
+  | 'undo-limit'
+  /** An undo or a fallback is to be made. */
+  | 'undo-due'
+  /** A probe has had its time. */
+  | 'verify-limit'
+  /** A probe is to be made. */
+  | 'verify-due'
+  /** The rollback has had its time. */
+  | 'rollback-deadline'
+
+/**
+ * What happened to a stack. `component` is a place in the config's list, `generation` the operation that spawned
+ * a process.
+ */
+export type StackInput =
+  /** Start everything. */
+  | {
+      readonly type: 'start'
+    }
+  /** Stop everything. A later one can only raise the intent. */
+  | {
+      readonly type: 'stop'
+      /** What for. */
+      readonly intent: Intent
+    }
+  /** The operating system sent a stop signal: the first stops, one later than `signal_merge` forces. */
+  | {
+      readonly type: 'signal'
+      /** What a stop by this signal means. */
+      readonly intent: Intent
+    }
+  /** Kill what is left, in order, without waiting. */
+  | {
+      readonly type: 'force'
+    }
+  /** An operation is done. */
+  | {
+      readonly type: 'done'
+      /** Which. */
+      readonly operation: number
+    }
+  /** An operation failed. */
+  | {
+      readonly type: 'failed'
+      /** Which. */
+      readonly operation: number
+    }
+  /** A process has ended and is not yet reaped. */
+  | {
+      readonly type: 'exited'
+      /** Which process. */
+      readonly generation: number
+      /** Its exit status; 0 if a signal ended it. */
+      readonly status: number
+      /** The signal that ended it; 0 if none did. */
+      readonly signal: number
+    }
+  /** A hot restart has replaced the component's process: its successor accepts. */
+  | {
+      readonly type: 'replaced'
+      /** Which component. */
+      readonly component: number
+    }
+  /** An older generation of a component is gone and reaped. */
+  | {
+      readonly type: 'older-gone'
+      /** Which component. */
+      readonly component: number
+    }
+
+/** What a stack wants done. */
+export type StackEffect =
+  /**
+   * Start the process of a component as the leader of a group; answer done when it runs. It is called by this
+   * operation from now on.
+   */
+  | {
+      readonly type: 'spawn'
+      /** Which answer. */
+      readonly operation: number
+      /** Which component. */
+      readonly component: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Watch for its readiness; answer done when it is ready, failed when it never will be. */
+  | {
+      readonly type: 'await-ready'
+      /** Which answer. */
+      readonly operation: number
+      /** Which component. */
+      readonly component: number
+      /** Which process. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Call its drain action; answer done when its status says so. */
+  | {
+      readonly type: 'call-drain'
+      /** Which answer. */
+      readonly operation: number
+      /** Which component. */
+      readonly component: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Watch for it to be empty; answer done when it is, failed when nobody can say. */
+  | {
+      readonly type: 'await-drained'
+      /** Which answer. */
+      readonly operation: number
+      /** Which component. */
+      readonly component: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Send its process the stop signal. */
+  | {
+      readonly type: 'signal'
+      /** Which component. */
+      readonly component: number
+      /** Which process. */
+      readonly generation: number
+      /** The signal. */
+      readonly signal: number
+    }
+  /** Send SIGKILL to the group of its process. If that was never spawned, see that it will not be. */
+  | {
+      readonly type: 'kill-group'
+      /** Which component. */
+      readonly component: number
+      /** Which process. */
+      readonly generation: number
+    }
+  /** Send SIGKILL to the groups of its older generations. */
+  | {
+      readonly type: 'kill-older'
+      /** Which component. */
+      readonly component: number
+    }
+  /** Kill what is left of the group of a process that has ended, then reap it; answer done. */
+  | {
+      readonly type: 'reap'
+      /** Which answer. */
+      readonly operation: number
+      /** Which component. */
+      readonly component: number
+      /** Which process. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** The new process of a replaced component is called by this generation from now on. */
+  | {
+      readonly type: 'adopted'
+      /** Which component. */
+      readonly component: number
+      /** Which process. */
+      readonly generation: number
+    }
+  /** All components are up, or not any more. */
+  | {
+      readonly type: 'readiness'
+      /** Ready for traffic. */
+      readonly ready: boolean
+    }
+  /** A report: a component is ready. */
+  | {
+      readonly type: 'up'
+      /** Which component. */
+      readonly component: number
+    }
+  /** A report: something went wrong with a component. */
+  | {
+      readonly type: 'failed'
+      /** Which component. */
+      readonly component: number
+      /** What. */
+      readonly why: ComponentFailure
+    }
+  /** A report: a component is started again after this delay (K4). */
+  | {
+      readonly type: 'restarting'
+      /** Which component. */
+      readonly component: number
+      /** From now. Milliseconds. */
+      readonly delay: number
+    }
+  /** A report: a component is gone. Those it came after may stop. */
+  | {
+      readonly type: 'gone'
+      /** Which component. */
+      readonly component: number
+    }
+  /** A report: the stack stops, or the intent of the stop was raised. */
+  | {
+      readonly type: 'stopping'
+      /** What for. */
+      readonly intent: Intent
+      /** Why. */
+      readonly cause: StackStopCause
+      /** The component that is the cause. */
+      readonly component: number | null
+      /** What is left of the kill budget. Milliseconds. */
+      readonly left: number
+    }
+  /** A report: it is over. The process should exit with `exit_code`. */
+  | {
+      readonly type: 'exit'
+      /** What the stop was for. */
+      readonly intent: Intent
+      /** Why it stopped. */
+      readonly cause: StackStopCause
+      /** The component that is the cause. */
+      readonly component: number | null
+      /** The exit status of that component, 128 and the signal if one ended it; 0 if it had none. */
+      readonly status: number
+      /** The worst that happened. */
+      readonly outcome: StackOutcome
+      /** From the begin of the stop. Milliseconds. */
+      readonly duration: number
+      /**
+       * 0 clean, or `restart_exit_code`; 3 a step of the stop failed, 4 something was killed, 5 a component
+       * died, 6 one failed while starting.
+       */
+      readonly exitCode: number
+    }
+
+/** Why a `stack` wants to be woken. */
+export type StackWhy =
+  /** The whole budget is over. */
+  | 'budget'
+  /** A spawn has had its time. */
+  | 'spawn-limit'
+  /** A component has run for its ready delay. */
+  | 'ready-delay'
+  /** A component has had its time to be ready. */
+  | 'ready-limit'
+  /** A component is to be started again. */
+  | 'restart'
+  /** A drain call has had its time. */
+  | 'drain-call-limit'
+  /** A component has had its time to drain. */
+  | 'drain-limit'
+  /** A component has had its time to stop. */
+  | 'stop-limit'
+  /** A component has had its time to end after it was killed. */
+  | 'kill-limit'
+  /** A component has had its time to be reaped. */
+  | 'reap-limit'
+  /** The older generations of a component have had their time. */
+  | 'older-limit'
+
+/** What happened to a process that takes over. */
+export type SuccessorInput =
+  /** Everything but accepting is ready. */
+  | {
+      readonly type: 'initialised'
+    }
+  /** Initialising failed. */
+  | {
+      readonly type: 'initialise-failed'
+    }
+  /** The old process acknowledges: it may accept now (H2). */
+  | {
+      readonly type: 'acknowledged'
+      /** The version of the messages that the old process chose (H6). */
+      readonly version: number
+      /** Whether a state came with it. */
+      readonly state: boolean
+    }
+  /** The channel to the old process carried something else than the protocol. */
+  | {
+      readonly type: 'garbage'
+    }
+  /** The channel to the old process has closed. */
+  | {
+      readonly type: 'channel-closed'
+    }
+  /** The old process is gone. */
+  | {
+      readonly type: 'parent-gone'
+    }
+  /** An operation is done. */
+  | {
+      readonly type: 'done'
+      /** Which. */
+      readonly operation: number
+    }
+  /** An operation failed. */
+  | {
+      readonly type: 'failed'
+      /** Which. */
+      readonly operation: number
+    }
+  /** This process is told to stop. Once it serves, that is for its drain. */
+  | {
+      readonly type: 'stop'
+    }
+
+/** What a process that takes over wants done. */
+export type SuccessorEffect =
+  /** Say *ready* to the old process (H2). */
+  | {
+      readonly type: 'say-ready'
+      /** The version of the messages that this side speaks (H6). */
+      readonly version: number
+    }
+  /** Load the state that came with the acknowledgement; answer failed to refuse it (H6). */
+  | {
+      readonly type: 'load-state'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Start to accept on the inherited sockets; answer done when all do (H2). */
+  | {
+      readonly type: 'accept'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Say *accepting* to the old process (H2). */
+  | {
+      readonly type: 'say-accepting'
+    }
+  /** Say *refused* to the old process (H6). */
+  | {
+      readonly type: 'say-refused'
+    }
+  /** Close the inherited sockets that nobody has claimed (H3). */
+  | {
+      readonly type: 'close-unclaimed'
+    }
+  /** Take the lease that the old process held (H7). */
+  | {
+      readonly type: 'take-lease'
+    }
+  /** Write this process's id to the PID file; answer done or failed (H5). */
+  | {
+      readonly type: 'write-pid-file'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Tell the service manager, if there is one (H8). */
+  | {
+      readonly type: 'notify'
+      /** What. */
+      readonly notice: ServiceNotice
+    }
+  /** A report: it accepts, and serves from now on. */
+  | {
+      readonly type: 'serving'
+      /** Whether the old process is gone and this one promoted itself (H4). */
+      readonly promoted: boolean
+    }
+  /** A report: the PID file could not be written. */
+  | {
+      readonly type: 'pid-file-failed'
+      /** Whether it was given up at its limit rather than failing. */
+      readonly timedOut: boolean
+    }
+  /** It gives up: the process exits and names the cause. */
+  | {
+      readonly type: 'end'
+      /** Why. */
+      readonly cause: GiveUpCause
+    }
+
+/** Why a `successor` wants to be woken. */
+export type SuccessorWhy =
+  /** Initialising has had its time. */
+  | 'initialise-limit'
+  /** The old process has had its time to acknowledge. */
+  | 'acknowledge-limit'
+  /** Loading the state has had its time. */
+  | 'state-limit'
+  /** Starting to accept has had its time. */
+  | 'accept-limit'
+  /** The old process has had its time to be gone. */
+  | 'gone-limit'
+  /** Writing the PID file has had its time. */
+  | 'pid-file-limit'
 
 /**
  * What happened to a tunnel. A `generation` names a connection; what happens on one that is neither the
@@ -1558,7 +3809,13 @@ export interface Machines {
   'close-policy': { config: CloseProfile; input: ClosePolicyInput; effect: ClosePolicyEffect; why: ClosePolicyWhy }
   'directory': { config: DirectoryConfig; input: DirectoryInput; effect: DirectoryEffect; why: DirectoryWhy }
   'drain': { config: DrainConfig; input: DrainInput; effect: DrainEffect; why: DrainWhy }
+  'handoff': { config: HandoffConfig; input: HandoffInput; effect: HandoffEffect; why: HandoffWhy }
+  'lease': { config: LeaseConfig; input: LeaseInput; effect: LeaseEffect; why: LeaseWhy }
+  'lease-holder': { config: LeaseHolderConfig; input: LeaseHolderInput; effect: LeaseHolderEffect; why: LeaseHolderWhy }
   'peer': { config: PeerConfig; input: PeerInput; effect: PeerEffect; why: PeerWhy }
+  'saga': { config: SagaConfig; input: SagaInput; effect: SagaEffect; why: SagaWhy }
+  'stack': { config: StackConfig; input: StackInput; effect: StackEffect; why: StackWhy }
+  'successor': { config: SuccessorConfig; input: SuccessorInput; effect: SuccessorEffect; why: SuccessorWhy }
   'tunnel': { config: TunnelConfig; input: TunnelInput; effect: TunnelEffect; why: TunnelWhy }
 }
 
@@ -1609,6 +3866,10 @@ function maybe(value: number | null | undefined): number {
 
 function number(word: number): number | null {
   return word < 0 ? null : word
+}
+
+function optional<T>(word: number, values: readonly T[]): T | null {
+  return word < 0 ? null : (values[word] as T)
 }
 
 function unknown(_words: Words): never {
@@ -1787,6 +4048,210 @@ const drainCodec: Codec<'drain'> = {
   },
 }
 
+const handoffCodec: Codec<'handoff'> = {
+  why: ['queue-limit', 'spawn-limit', 'ready-limit', 'state-limit', 'accept-limit', 'settled', 'look-limit', 'kill-limit', 'undo-limit', 'pid-file-limit', 'lease-limit', 'drain-limit'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'upgrade':
+        return calls.input0(handle, now, 0)
+      case 'cancel':
+        return calls.input0(handle, now, 1)
+      case 'stop':
+        return calls.input0(handle, now, 2)
+      case 'older-generations':
+        return calls.input1(handle, now, 3, input.draining)
+      case 'done':
+        return calls.input1(handle, now, 4, input.operation)
+      case 'failed':
+        return calls.input1(handle, now, 5, input.operation)
+      case 'ready':
+        return calls.input3(handle, now, 6, input.generation, place(successorProtocolValues, input.speaks), input.version)
+      case 'accepting':
+        return calls.input1(handle, now, 7, input.generation)
+      case 'refused':
+        return calls.input1(handle, now, 8, input.generation)
+      case 'garbage':
+        return calls.input1(handle, now, 9, input.generation)
+      case 'channel-closed':
+        return calls.input1(handle, now, 10, input.generation)
+      case 'exited':
+        return calls.input1(handle, now, 11, input.generation)
+      case 'drained':
+        return calls.input0(handle, now, 12)
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'queued', limit: words.next() }
+      case 1:
+        return { type: 'refused', why: upgradeRefusalValues[words.next()] as UpgradeRefusal }
+      case 2:
+        return { type: 'notify', notice: serviceNoticeValues[words.next()] as ServiceNotice }
+      case 3:
+        return { type: 'spawn', operation: words.next(), limit: words.next() }
+      case 4:
+        return { type: 'capture-state', operation: words.next(), most: words.next(), limit: words.next() }
+      case 5:
+        return { type: 'acknowledge', generation: words.next(), version: words.next(), state: words.next() === 1 }
+      case 6:
+        return { type: 'look', operation: words.next(), generation: words.next(), limit: words.next() }
+      case 7:
+        return { type: 'kill', operation: words.next(), generation: words.next(), limit: words.next() }
+      case 8:
+        return { type: 'run-undo', operation: words.next(), hook: words.next(), limit: words.next() }
+      case 9:
+        return { type: 'rolled-back', generation: words.next(), cause: rollbackCauseValues[words.next()] as RollbackCause }
+      case 10:
+        return { type: 'accepted', generation: words.next() }
+      case 11:
+        return { type: 'write-pid-file', operation: words.next(), generation: words.next(), limit: words.next() }
+      case 12:
+        return { type: 'pass-lease', operation: words.next(), generation: words.next(), limit: words.next() }
+      case 13:
+        return { type: 'begin-drain', intent: intentValues[words.next()] as Intent }
+      case 14:
+        return { type: 'task-failed', task: handoffTaskValues[words.next()] as HandoffTask, hook: number(words.next()), timedOut: words.next() === 1 }
+      case 15:
+        return { type: 'successor-lost', generation: words.next() }
+      case 16:
+        return { type: 'gone', drained: words.next() === 1 }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
+const leaseCodec: Codec<'lease'> = {
+  why: ['allocate-limit', 'expiry', 'grace-over', 'unroute-limit', 'unroute-retry', 'quarantine-over'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'allocate':
+        return calls.input2(handle, now, 0, input.organization, input.request)
+      case 'confirm':
+        return calls.input2(handle, now, 1, input.epoch, input.incarnation)
+      case 'handshake-failed':
+        return calls.input1(handle, now, 2, input.epoch)
+      case 'renew':
+        return calls.input1(handle, now, 3, input.epoch)
+      case 'claim':
+        return calls.input2(handle, now, 4, input.incarnation, maybe(input.predecessor))
+      case 'stop':
+        return calls.input2(handle, now, 5, input.epoch, place(intentValues, input.intent))
+      case 'observe':
+        return calls.input2(handle, now, 6, input.epoch, bit(input.well))
+      case 'unrouted':
+        return calls.input1(handle, now, 7, input.epoch)
+      case 'unroute-failed':
+        return calls.input2(handle, now, 8, input.epoch, input.attempt)
+      case 'verify':
+        return calls.input1(handle, now, 9, input.epoch)
+      case 'release':
+        return calls.input1(handle, now, 10, input.epoch)
+      case 'retire':
+        return calls.input0(handle, now, 11)
+      case 'reinstate':
+        return calls.input0(handle, now, 12)
+      case 'look':
+        return calls.input0(handle, now, 13)
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'allocated', epoch: words.next(), limit: words.next() }
+      case 1:
+        return { type: 'already-allocated', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next(), request: words.next() }
+      case 2:
+        return { type: 'confirmed', epoch: words.next(), term: words.next() }
+      case 3:
+        return { type: 'renewed', epoch: words.next(), term: words.next() }
+      case 4:
+        return { type: 'reclaimed', epoch: words.next(), organization: words.next(), term: words.next() }
+      case 5:
+        return { type: 'accepted', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next() }
+      case 6:
+        return { type: 'valid', epoch: words.next(), left: words.next() }
+      case 7:
+        return { type: 'refused', refusal: leaseRefusalValues[words.next()] as LeaseRefusal, epoch: words.next() }
+      case 8:
+        return { type: 'row', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next(), organization: number(words.next()), request: number(words.next()), incarnation: words.next(), left: number(words.next()), cause: optional(words.next(), leaseCauseValues), failures: words.next() }
+      case 9:
+        return { type: 'entered', state: leaseStateValues[words.next()] as LeaseState, epoch: words.next(), organization: number(words.next()), cause: optional(words.next(), leaseCauseValues) }
+      case 10:
+        return { type: 'unroute', epoch: words.next(), organization: words.next(), attempt: words.next(), limit: words.next() }
+      case 11:
+        return { type: 'route-left', epoch: words.next(), organization: words.next() }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
+const leaseHolderCodec: Codec<'lease-holder'> = {
+  why: ['release-limit', 'stop-due', 'drain-due', 'ask-limit', 'ask'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'boot':
+        return calls.input1(handle, now, 0, maybe(input.predecessor))
+      case 'mine':
+        return calls.input3(handle, now, 1, input.operation, input.epoch, input.term)
+      case 'not-mine':
+        return calls.input2(handle, now, 2, input.operation, bit(input.fenced))
+      case 'granted':
+        return calls.input1(handle, now, 3, input.epoch)
+      case 'renewed':
+        return calls.input2(handle, now, 4, input.operation, input.term)
+      case 'refused':
+        return calls.input1(handle, now, 5, input.operation)
+      case 'cannot-know':
+        return calls.input1(handle, now, 6, input.operation)
+      case 'released':
+        return calls.input1(handle, now, 7, input.operation)
+      case 'fenced':
+        return calls.input1(handle, now, 8, input.epoch)
+      case 'handed-over':
+        return calls.input0(handle, now, 9)
+      case 'drained':
+        return calls.input0(handle, now, 10)
+      case 'stop':
+        return calls.input1(handle, now, 11, place(intentValues, input.intent))
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'claim', operation: words.next(), limit: words.next(), predecessor: number(words.next()) }
+      case 1:
+        return { type: 'confirm', operation: words.next(), epoch: words.next(), limit: words.next() }
+      case 2:
+        return { type: 'renew', operation: words.next(), epoch: words.next(), limit: words.next() }
+      case 3:
+        return { type: 'serve', epoch: words.next() }
+      case 4:
+        return { type: 'idle' }
+      case 5:
+        return { type: 'cannot-know', attempt: words.next(), delay: words.next() }
+      case 6:
+        return { type: 'drain', loss: leaseLossValues[words.next()] as LeaseLoss, within: words.next() }
+      case 7:
+        return { type: 'halt' }
+      case 8:
+        return { type: 'release', operation: words.next(), epoch: words.next(), intent: intentValues[words.next()] as Intent, limit: words.next() }
+      case 9:
+        return { type: 'over', end: leaseEndValues[words.next()] as LeaseEnd }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
 const peerCodec: Codec<'peer'> = {
   why: ['authorize-limit', 'register-limit', 'unregister-limit', 'ping', 'renew'],
   send(calls, handle, now, input) {
@@ -1841,6 +4306,204 @@ const peerCodec: Codec<'peer'> = {
         return { type: 'departed', departure: peerDepartureValues[words.next()] as PeerDeparture }
       case 10:
         return { type: 'unlisted' }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
+const sagaCodec: Codec<'saga'> = {
+  why: ['append-limit', 'do-limit', 'do-retry', 'undo-limit', 'undo-due', 'verify-limit', 'verify-due', 'rollback-deadline'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'start':
+        return calls.input0(handle, now, 0)
+      case 'done':
+        return calls.input1(handle, now, 1, input.operation)
+      case 'failed':
+        return calls.input1(handle, now, 2, input.operation)
+      case 'unknown':
+        return calls.input1(handle, now, 3, input.operation)
+      case 'present':
+        return calls.input1(handle, now, 4, input.operation)
+      case 'absent':
+        return calls.input1(handle, now, 5, input.operation)
+      case 'fenced':
+        return calls.input1(handle, now, 6, input.operation)
+      case 'cancel':
+        return calls.input0(handle, now, 7)
+      case 'resume':
+        return calls.input0(handle, now, 8)
+      case 'retry':
+        return calls.input1(handle, now, 9, input.step)
+      case 'resolve':
+        return calls.input2(handle, now, 10, input.step, bit(input.present))
+      case 'replay':
+        return calls.input5(handle, now, 11, input.sequence, place(sagaRecordValues, input.kind), maybe(input.step), input.attempt, input.value)
+      case 'recovered':
+        return calls.input1(handle, now, 12, bit(input.torn))
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'append', operation: words.next(), sequence: words.next(), kind: sagaRecordValues[words.next()] as SagaRecord, step: number(words.next()), attempt: words.next(), value: words.next(), limit: words.next() }
+      case 1:
+        return { type: 'do', operation: words.next(), step: words.next(), attempt: words.next(), limit: words.next() }
+      case 2:
+        return { type: 'undo', operation: words.next(), step: words.next(), attempt: words.next(), limit: words.next() }
+      case 3:
+        return { type: 'fall-back', operation: words.next(), step: words.next(), attempt: words.next(), limit: words.next() }
+      case 4:
+        return { type: 'verify', operation: words.next(), step: words.next(), limit: words.next() }
+      case 5:
+        return { type: 'abort', operation: words.next() }
+      case 6:
+        return { type: 'recovered', sequence: words.next(), torn: words.next() === 1 }
+      case 7:
+        return { type: 'unwinding', cause: sagaCauseValues[words.next()] as SagaCause, step: number(words.next()), attempt: words.next() }
+      case 8:
+        return { type: 'fell-back', step: words.next() }
+      case 9:
+        return { type: 'leaked', step: words.next(), reason: leakReasonValues[words.next()] as LeakReason }
+      case 10:
+        return { type: 'committed' }
+      case 11:
+        return { type: 'rolled-back', cause: sagaCauseValues[words.next()] as SagaCause, step: number(words.next()), attempt: words.next() }
+      case 12:
+        return { type: 'stuck', cause: sagaCauseValues[words.next()] as SagaCause, step: number(words.next()), attempt: words.next(), leaked: words.next() }
+      case 13:
+        return { type: 'halted', sequence: words.next() }
+      case 14:
+        return { type: 'fenced' }
+      case 15:
+        return { type: 'refused', sequence: words.next(), fault: journalFaultValues[words.next()] as JournalFault }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
+const stackCodec: Codec<'stack'> = {
+  why: ['budget', 'spawn-limit', 'ready-delay', 'ready-limit', 'restart', 'drain-call-limit', 'drain-limit', 'stop-limit', 'kill-limit', 'reap-limit', 'older-limit'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'start':
+        return calls.input0(handle, now, 0)
+      case 'stop':
+        return calls.input1(handle, now, 1, place(intentValues, input.intent))
+      case 'signal':
+        return calls.input1(handle, now, 2, place(intentValues, input.intent))
+      case 'force':
+        return calls.input0(handle, now, 3)
+      case 'done':
+        return calls.input1(handle, now, 4, input.operation)
+      case 'failed':
+        return calls.input1(handle, now, 5, input.operation)
+      case 'exited':
+        return calls.input3(handle, now, 6, input.generation, input.status, input.signal)
+      case 'replaced':
+        return calls.input1(handle, now, 7, input.component)
+      case 'older-gone':
+        return calls.input1(handle, now, 8, input.component)
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'spawn', operation: words.next(), component: words.next(), limit: words.next() }
+      case 1:
+        return { type: 'await-ready', operation: words.next(), component: words.next(), generation: words.next(), limit: words.next() }
+      case 2:
+        return { type: 'call-drain', operation: words.next(), component: words.next(), limit: words.next() }
+      case 3:
+        return { type: 'await-drained', operation: words.next(), component: words.next(), limit: words.next() }
+      case 4:
+        return { type: 'signal', component: words.next(), generation: words.next(), signal: words.next() }
+      case 5:
+        return { type: 'kill-group', component: words.next(), generation: words.next() }
+      case 6:
+        return { type: 'kill-older', component: words.next() }
+      case 7:
+        return { type: 'reap', operation: words.next(), component: words.next(), generation: words.next(), limit: words.next() }
+      case 8:
+        return { type: 'adopted', component: words.next(), generation: words.next() }
+      case 9:
+        return { type: 'readiness', ready: words.next() === 1 }
+      case 10:
+        return { type: 'up', component: words.next() }
+      case 11:
+        return { type: 'failed', component: words.next(), why: componentFailureValues[words.next()] as ComponentFailure }
+      case 12:
+        return { type: 'restarting', component: words.next(), delay: words.next() }
+      case 13:
+        return { type: 'gone', component: words.next() }
+      case 14:
+        return { type: 'stopping', intent: intentValues[words.next()] as Intent, cause: stackStopCauseValues[words.next()] as StackStopCause, component: number(words.next()), left: words.next() }
+      case 15:
+        return { type: 'exit', intent: intentValues[words.next()] as Intent, cause: stackStopCauseValues[words.next()] as StackStopCause, component: number(words.next()), status: words.next(), outcome: stackOutcomeValues[words.next()] as StackOutcome, duration: words.next(), exitCode: words.next() }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
+const successorCodec: Codec<'successor'> = {
+  why: ['initialise-limit', 'acknowledge-limit', 'state-limit', 'accept-limit', 'gone-limit', 'pid-file-limit'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'initialised':
+        return calls.input0(handle, now, 0)
+      case 'initialise-failed':
+        return calls.input0(handle, now, 1)
+      case 'acknowledged':
+        return calls.input2(handle, now, 2, input.version, bit(input.state))
+      case 'garbage':
+        return calls.input0(handle, now, 3)
+      case 'channel-closed':
+        return calls.input0(handle, now, 4)
+      case 'parent-gone':
+        return calls.input0(handle, now, 5)
+      case 'done':
+        return calls.input1(handle, now, 6, input.operation)
+      case 'failed':
+        return calls.input1(handle, now, 7, input.operation)
+      case 'stop':
+        return calls.input0(handle, now, 8)
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'say-ready', version: words.next() }
+      case 1:
+        return { type: 'load-state', operation: words.next(), limit: words.next() }
+      case 2:
+        return { type: 'accept', operation: words.next(), limit: words.next() }
+      case 3:
+        return { type: 'say-accepting' }
+      case 4:
+        return { type: 'say-refused' }
+      case 5:
+        return { type: 'close-unclaimed' }
+      case 6:
+        return { type: 'take-lease' }
+      case 7:
+        return { type: 'write-pid-file', operation: words.next(), limit: words.next() }
+      case 8:
+        return { type: 'notify', notice: serviceNoticeValues[words.next()] as ServiceNotice }
+      case 9:
+        return { type: 'serving', promoted: words.next() === 1 }
+      case 10:
+        return { type: 'pid-file-failed', timedOut: words.next() === 1 }
+      case 11:
+        return { type: 'end', cause: giveUpCauseValues[words.next()] as GiveUpCause }
       default:
         return unknown(words)
     }
@@ -1927,6 +4590,12 @@ export const codecs: { readonly [N in MachineName]: Codec<N> } = {
   'close-policy': closePolicyCodec,
   'directory': directoryCodec,
   'drain': drainCodec,
+  'handoff': handoffCodec,
+  'lease': leaseCodec,
+  'lease-holder': leaseHolderCodec,
   'peer': peerCodec,
+  'saga': sagaCodec,
+  'stack': stackCodec,
+  'successor': successorCodec,
   'tunnel': tunnelCodec,
 }

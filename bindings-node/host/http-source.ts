@@ -1,6 +1,6 @@
 /** An HTTP server as something to drain. */
 
-import { ABORT_LIMIT, type DrainSource } from './drainable.js'
+import { ABORT_LIMIT, type DrainSource, type Intent } from './drainable.js'
 import { type AnyHttpServer, HttpDoor } from './http.js'
 
 /** Which door of the gateway a server is. */
@@ -20,6 +20,8 @@ export class HttpSource implements DrainSource {
   readonly #peer: boolean
   #changed = () => {}
   #draining = false
+  /** Whether a successor accepts from the same socket. */
+  #shared = false
 
   constructor(server: AnyHttpServer, { door = 'public' }: HttpOptions = {}) {
     this.name = `http (${door} door)`
@@ -61,9 +63,10 @@ export class HttpSource implements DrainSource {
     if (!this.#peer) this.door.lameDuck()
   }
 
-  async refuseNew(): Promise<void> {
+  async refuseNew(intent: Intent): Promise<void> {
     this.#draining = true
-    if (!this.#peer) await this.door.closeDoor()
+    this.#shared = intent === 'handoff'
+    if (!this.#peer) await this.door.closeDoor({ shared: this.#shared })
   }
 
   closeIdle(olderThan: number): void {
@@ -77,11 +80,11 @@ export class HttpSource implements DrainSource {
   closeAll(): void {}
 
   closePeerDoor(): void {
-    if (this.#peer) void this.door.closeDoor()
+    if (this.#peer) void this.door.closeDoor({ shared: this.#shared })
   }
 
   abort(): number {
-    if (this.#peer) void this.door.closeDoor()
+    if (this.#peer) void this.door.closeDoor({ shared: this.#shared })
     const { requests } = this.door.abort()
     // A door that was closing meanwhile may have taken connections in: they are cut as well.
     setTimeout(() => this.door.abort(), ABORT_LIMIT / 2).unref()

@@ -13,6 +13,7 @@
  * another worker.
  */
 
+import { AsyncResource } from 'node:async_hooks'
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import type {
   Http2SecureServer,
@@ -28,9 +29,10 @@ import { type TLSSocket, Server as TlsServer } from 'node:tls'
 import { Connection, type Tally } from './http/connection.js'
 import { hookWhenUsed } from './http/hook.js'
 import { afterEmptyPoll, afterPoll, oncePerTurn } from './http/loop.js'
-import { acceptedSocket, assertResponsesVisible } from './http/node-internals.js'
+import { acceptedSocket, assertResponsesVisible, ownListener } from './http/node-internals.js'
 import { promiseClose } from './http/promise-close.js'
 import { isStream } from './http/streams.js'
+import { native } from './native.js'
 
 /** Any server of Node's that speaks HTTP: plain, over TLS, HTTP/2 with and without TLS or HTTP/1 beside it. */
 export type AnyHttpServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer
@@ -73,6 +75,9 @@ export interface Aborted {
 
 const DEFAULT_MIN_IDLE_AGE = 500
 
+/** How long requests may be kept back while the door is closing, in milliseconds. */
+const WITHHOLD_LIMIT = 100
+
 /** Servers that have a door: a second one would see the connections of the first as its own. */
 const guarded = new WeakSet<AnyHttpServer>()
 
@@ -92,6 +97,7 @@ export class HttpDoor {
   #accepted = 0
   #stage: HttpDoorStage = 'open'
   #closing: Promise<void> | undefined
+  #withheld: (() => void)[] | undefined
 
   /**
    * Starts tracking. Connections accepted earlier are found only when they send a request to a closing door,
@@ -205,21 +211,32 @@ export class HttpDoor {
 
   /**
    * Stops listening; resolves once it has. Connections in the listen backlog are accepted first: it closes
-   * straight after a poll that found the backlog empty. Connections stay open and go on being served,
+   * straight after a poll that found the backlog empty, and keeps new requests back meanwhile, for at most
+   * 100 ms (as a rule, less than 1). Connections stay open and go on being served,
    * HTTP/2 sessions are told to finish (GOAWAY). Enters {@link lameDuck} if that was skipped. Idempotent.
+   *
+   * On Linux nobody is reset by the close: the socket is made to begin no more handshakes first, so that an empty
+   * backlog stays empty; who knocks in these milliseconds is refused when it tries again, a second later. Not so for
+   * a socket that this process shares (`listen({ fd })`, `node:cluster`) or, with `shared`, has handed on: others go
+   * on accepting from it, and its backlog is theirs.
    */
-  closeDoor(): Promise<void> {
+  closeDoor({ shared = false }: { shared?: boolean } = {}): Promise<void> {
     this.lameDuck()
+    if (this.#closing) return this.#closing
     // `http.Server.close` would also cut connections that are idle at this very moment, whatever their age:
     // the requests on their way to us would be lost. The close on a server of no use is for the compiler,
     // which takes longer over its first than the kernel over both.
     NetServer.prototype.close.call(new NetServer())
-    this.#closing ??= afterEmptyPoll(
+    const listener = shared ? undefined : ownListener(this.#server as unknown as NetServer)
+    if (listener !== undefined) native.refuseHandshakes(listener)
+    this.#withhold()
+    this.#closing = afterEmptyPoll(
       () => this.#accepted,
       () => {
         // First of all: each microsecond since the poll can bring a connection that this resets.
         if (this.#server.listening) NetServer.prototype.close.call(this.#server)
         this.#stage = 'closed'
+        this.#release()
         for (const { session } of this.#connections) session?.close()
         this.#tally.closing?.changed()
       },
@@ -230,7 +247,7 @@ export class HttpDoor {
   /**
    * Closes connections that have been without work for at least `minIdleAge` milliseconds, counted from
    * the end of their last response or from their accept. It does so straight after a poll, so that no
-   * request which has been received is overlooked.
+   * request which has been received is overlooked. Enters {@link lameDuck} if that was skipped.
    *
    * @throws RangeError when `minIdleAge` is not a finite number of milliseconds, zero or more.
    */
@@ -238,6 +255,7 @@ export class HttpDoor {
     if (!Number.isFinite(minIdleAge) || minIdleAge < 0) {
       throw new RangeError(`minIdleAge must be milliseconds, zero or more, not ${minIdleAge}`)
     }
+    this.lameDuck()
     return afterPoll(() => this.#closeIdleNow(minIdleAge))
   }
 
@@ -368,9 +386,11 @@ export class HttpDoor {
       connection.begin(response)
       // One immediate for each: they run in order, each in the async context of its own request, and what
       // one of them throws does not keep the others from running.
-      setImmediate(() => {
+      const pass = () => {
         if (!request.socket.destroyed) emit.call(server, event, request, response)
-      })
+      }
+      if (this.#withheld) this.#withheld.push(AsyncResource.bind(pass))
+      else setImmediate(pass)
     }
     server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
       const [request, response] = args as [IncomingMessage, ServerResponse]
@@ -379,6 +399,21 @@ export class HttpDoor {
       hold(event, request, response)
       return true
     }
+  }
+
+  /**
+   * Keeps requests back while the listen queue is being emptied. Clients whose connection was closed come
+   * back with a new one, as fast as they are answered: the queue would never be empty.
+   */
+  #withhold(): void {
+    this.#withheld = []
+    setTimeout(() => this.#release(), WITHHOLD_LIMIT).unref()
+  }
+
+  #release(): void {
+    const withheld = this.#withheld ?? []
+    this.#withheld = undefined
+    for (const pass of withheld) setImmediate(pass)
   }
 }
 

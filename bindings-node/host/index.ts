@@ -67,7 +67,33 @@ export {
   type RunOptions,
   type Step,
 } from './machine.js'
+export {
+  type AddressSource,
+  ReconnectingWebSocket,
+  type ReconnectingWebSocketOptions,
+  SocketCloseEvent,
+} from './reconnecting-web-socket.js'
 export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
+export {
+  type BackoffOptions,
+  type DialRequest,
+  type Notice,
+  type NoticeReader,
+  type Provided,
+  type ProviderContext,
+  type Release,
+  type Sendable,
+  SendRefusedError,
+  type StandardWebSocket,
+  type TunnelBehaviour,
+  TunnelClient,
+  type TunnelClientEvents,
+  type TunnelClientOptions,
+  TunnelConnection,
+  type TunnelExplanation,
+  type TunnelMessage,
+  type WebSocketConstructor,
+} from './tunnel-client.js'
 export {
   type Admission,
   type Authorize,

@@ -270,6 +270,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   #machine: Machine<'drain'> | undefined
   /** What came before the machine was there, in order. */
   readonly #early: EarlyInput[] = []
+  /** Whether {@link run} ends the process. */
+  #exits = false
   #firstSignal: number | undefined
   #phase: Phase = 'starting'
   #intent: Intent | undefined
@@ -367,7 +369,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     if (this.#phase === 'starting' || this.#phase === 'serving') return this
     // Joined late: what the others have been told holds for this one too.
     this.#each('lameDuck', (late) => late.lameDuck?.(), [source])
-    if (this.#phase !== 'lame-duck') this.#each('refuseNew', (late) => late.refuseNew(), [source])
+    if (this.#phase !== 'lame-duck')
+      this.#each('refuseNew', (late) => late.refuseNew(this.intent ?? 'restart'), [source])
     this.#loadChanged()
     return this
   }
@@ -426,6 +429,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
    */
   async run(boot?: (signal: AbortSignal) => unknown): Promise<Outcome> {
     this.#open()
+    this.#exits = this.#options.exit !== false
     const alive = setInterval(() => {}, LONGEST)
     let failed = true
     try {
@@ -435,7 +439,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     } finally {
       const { exitCode } = await this.stopped
       clearInterval(alive)
-      if (this.#options.exit !== false) exitSoon(exitCode || (failed ? 1 : 0), this.#times.margin)
+      if (this.#exits) exitSoon(exitCode || (failed ? 1 : 0), this.#times.margin)
     }
   }
 
@@ -569,7 +573,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     const { requests, tunnels } = this.#loadOf(this.#sources)
     // A start that was stopped has nothing to drain, unless someone has come in already.
     if (early.length === 0 || requests + tunnels > 0) machine.send({ type: 'started' })
-    else this.#each('refuseNew', (source) => source.refuseNew())
+    else this.#each('refuseNew', (source) => source.refuseNew(this.intent ?? 'restart'))
     for (const input of early) machine.offer(input)
   }
 
@@ -577,6 +581,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
 
   #signalled(intent: Intent, signal: NodeJS.Signals): void {
     this.#signals += 1
+    // Everything is over, and only something forgotten keeps the process: no reason to lose the exit code.
+    if (this.#phase === 'stopped') process.exit()
     if (this.#phase !== 'starting') {
       this.#machine?.offer({ type: 'signal', intent })
       return
@@ -627,7 +633,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
       case 'close-public-door':
         this.#finish(
           effect.operation,
-          this.#each('refuseNew', (source) => source.refuseNew()),
+          this.#each('refuseNew', (source) => source.refuseNew(this.intent ?? 'restart')),
         )
         return
       case 'count':
@@ -754,7 +760,10 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     this.#outcome = outcome
     this.#intent = intent
     this.#counting = false
-    this.#ignoreSignals()
+    // Where `run` ends the process, signals are heeded until it has: by default they would kill it, and with it
+    // the outcome's exit code.
+    if (this.#exits) process.exitCode = exitCodeFor(exitCode)
+    else this.#ignoreSignals()
     this.#enter({ phase: 'stopped', intent })
     this.#report('stopped', outcome)
     this.#resolve(outcome)
@@ -851,12 +860,17 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   }
 }
 
+/** A clean stop does not hide a failure that the application has set. */
+function exitCodeFor(code: number): number | string {
+  return code === 0 ? (process.exitCode ?? 0) : code
+}
+
 /**
  * Ends the process with this code: by itself if nothing is left to do, else after `margin` milliseconds.
  * What kept it alive is named, as whoever started it could have ended it in a release step.
  */
 function exitSoon(code: number, margin: number): void {
-  if (code !== 0 || process.exitCode === undefined) process.exitCode = code
+  process.exitCode = exitCodeFor(code)
   setTimeout(() => {
     const kept = [...new Set(process.getActiveResourcesInfo())].join(', ')
     process.emitWarning(`the process had stopped but was kept alive by: ${kept}`, {

@@ -20,6 +20,7 @@ export interface Native extends FlatCalls {
   snapshot(handle: number, now: number): Uint8Array
   schema(): string
   version(): string
+  refuseHandshakes(socket: number): boolean
 }
 
 /** The platform as it is written in the names of files and packages: `linux-x64-gnu`. */
@@ -92,4 +93,5 @@ export const native: Native = {
   snapshot: loaded.snapshot,
   schema: loaded.schema,
   version: loaded.version,
+  refuseHandshakes: loaded.refuseHandshakes,
 }

@@ -13,6 +13,7 @@
 //!
 //! The *object path* ([`handle`], [`tick`]) takes and answers JSON.
 
+mod listener;
 mod packed;
 
 use std::cell::RefCell;
@@ -175,4 +176,10 @@ pub fn schema() -> String {
 #[napi]
 pub fn version() -> &'static str {
     VERSION
+}
+
+/// Makes a listening socket begin no more handshakes (see `listener.rs`); false where the system cannot do that.
+#[napi(catch_unwind)]
+pub fn refuse_handshakes(socket: i32) -> bool {
+    listener::refuse_handshakes(socket)
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   createServer,
@@ -18,6 +19,7 @@ import { createServer as createHttpsServer } from 'node:https'
 import { connect, Server as NetServer } from 'node:net'
 import { afterEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import express from 'express'
 import fastify from 'fastify'
 import Koa from 'koa'
@@ -397,9 +399,26 @@ describe('closing the door', () => {
       await drain(door)
       await Promise.all(clients)
     }
-    assert.ok(served > 100, `only ${served} were served`)
-    // The queue is in the kernel: between the last accept and the close, some microseconds remain.
-    assert.ok(reset <= 1, `${reset} of ${served} were reset`)
+    assert.ok(served > 0, 'nobody was served')
+    // Elsewhere the queue is the kernel's alone: some microseconds remain between the last accept and the close.
+    const bound = process.platform === 'linux' ? 0 : 1
+    assert.ok(reset <= bound, `${reset} of ${served} were reset`)
+  })
+
+  test('leaves a socket alone from which others accept, too', async () => {
+    const server = createServer(hello)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle
+    const script = fileURLToPath(new URL('support/shared-listener.ts', import.meta.url))
+    const other = spawn(process.execPath, ['--import', 'tsx', script], {
+      stdio: ['ignore', 'inherit', 'inherit', fd],
+    })
+    assert.deepEqual(await once(other, 'exit'), [0, null])
+    const raw = await client((server.address() as { port: number }).port)
+    raw.write(get())
+    await raw.answered()
+    raw.socket.destroy()
+    server.close()
   })
 
   test('twice is one closing, and works on a server that never listened', async () => {
@@ -446,6 +465,16 @@ describe('idle connections', () => {
     await drain(door, 150)
     await until(() => young.ended)
     assert.equal(young.error, undefined)
+  })
+
+  test('make a door lame that was open, so that their age is known', async () => {
+    const { door, port } = await open(hello)
+    const raw = await client(port)
+    await delay(60)
+    raw.write(get())
+    await raw.answered()
+    const { closed, remaining } = await door.closeIdle(50)
+    assert.deepEqual([door.stage, closed, remaining], ['lame-duck', 0, 1])
   })
 
   test('are not those whose request has arrived but was not looked at yet', async () => {

@@ -103,7 +103,7 @@ test('the token goes where the profile or the option says, and never into what i
   assert.deepEqual(seen, [
     `/tunnel?hostId=7&drain=finish&token=${secret} undefined undefined`,
     `/tunnel?hostId=7 Bearer ${secret} undefined`,
-    `/tunnel?hostId=7 undefined ${secret}`,
+    `/tunnel?hostId=7&drain=finish undefined ${secret}`,
   ])
 })
 

@@ -102,7 +102,14 @@ impl Collector {
 
     fn names(&mut self, spec: &NameSpec) {
         let values: Vec<_> = spec.values.iter().map(|(name, doc)| named(name, doc)).collect();
-        self.names.insert(spec.name.into(), json!({"doc": text(spec.doc), "values": values}));
+        let described = json!({"doc": text(spec.doc), "values": values});
+        let earlier = self.names.insert(spec.name.into(), described.clone());
+        // Names share one space at the boundaries: of two sets with one name, one would be decoded as the other.
+        debug_assert!(
+            earlier.is_none_or(|earlier| earlier == described),
+            "two sets of words are called `{}`",
+            spec.name
+        );
     }
 
     fn kind(&mut self, kind: &FieldKind) -> Value {

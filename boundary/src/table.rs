@@ -72,7 +72,13 @@ machines! {
     tidegate::close::ClosePolicy,
     tidegate::directory::Directory,
     tidegate::drain::Drain,
+    tidegate::handoff::Handoff,
+    tidegate::lease::Lease,
+    tidegate::lease_holder::LeaseHolder,
     tidegate::peer::Peer,
+    tidegate::saga::Saga,
+    tidegate::stack::Stack,
+    tidegate::successor::Successor,
     tidegate::tunnel::Tunnel,
 }
 

@@ -461,8 +461,11 @@ struct Pace {
     next: Millis,
     /// When those that were told so far have had their flush time.
     flush: Millis,
+    /// The fewest untold there were. A count that the host took before it heard of the last batch says more; that
+    /// those are told in the next count again is no leaving.
+    fewest: u32,
 }
-record_fields!(Pace { tunnels, window, until, next, flush });
+record_fields!(Pace { tunnels, window, until, next, flush, fewest });
 
 impl Pace {
     /// The most that may be told in any span: twice the mean, rounded up, at least one.
@@ -1081,14 +1084,14 @@ impl Drain {
     }
 
     fn counted(&mut self, load: Load, effects: &mut Vec<Effect>) {
-        let before = self.load.replace(load);
-        if before.is_none() {
+        if self.load.replace(load).is_none() {
             self.present = load.work();
         }
         self.had_tunnels |= load.tunnels > 0;
-        if let (Telling::Pacing(pace), Some(before)) = (&mut self.telling, before) {
+        if let Telling::Pacing(pace) = &mut self.telling {
             // Tunnels that left before they were told shorten the window, so that the pace stays even.
-            let gone = before.untold().saturating_sub(load.untold());
+            let gone = pace.fewest.saturating_sub(load.untold());
+            pace.fewest = pace.fewest.min(load.untold());
             pace.until = pace.until.saturating_sub(pace.span_of(gone)).max(self.clock.now());
         }
         match self.phase {
@@ -1152,7 +1155,8 @@ impl Drain {
         if used < wanted {
             effects.push(Effect::PaceClamped { wanted, used });
         }
-        let pace = Pace { tunnels, window: used, until: add(now, used), next, flush: self.flush_over() };
+        let (until, flush, fewest) = (add(now, used), self.flush_over(), tunnels);
+        let pace = Pace { tunnels, window: used, until, next, flush, fewest };
         self.telling = Telling::Pacing(pace);
         if next <= now {
             self.tell(effects);
@@ -1170,6 +1174,7 @@ impl Drain {
         load.told = load.told.saturating_add(count);
         pace.flush = flush;
         let rest = untold.saturating_sub(count);
+        pace.fewest = pace.fewest.min(rest);
         self.telling = if rest == 0 {
             Telling::Flushing(flush)
         } else {

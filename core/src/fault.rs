@@ -36,7 +36,7 @@ pub struct Fault {
 pub struct Faults {
     faults: Vec<Fault>,
     /// Prefixes of the fields of nested configs.
-    path: Vec<&'static str>,
+    path: Vec<String>,
 }
 
 impl Faults {
@@ -61,8 +61,8 @@ impl Faults {
     }
 
     /// Checks a nested config under its field's name.
-    pub fn inside(&mut self, field: &'static str, check: impl FnOnce(&mut Self)) {
-        self.path.push(field);
+    pub fn inside(&mut self, field: &str, check: impl FnOnce(&mut Self)) {
+        self.path.push(field.into());
         check(self);
         self.path.pop();
     }

@@ -65,7 +65,13 @@ pub mod backoff;
 pub mod close;
 pub mod directory;
 pub mod drain;
+pub mod handoff;
+pub mod lease;
+pub mod lease_holder;
 pub mod peer;
+pub mod saga;
+pub mod stack;
+pub mod successor;
 pub mod tunnel;
 
 pub use contract::{Deadline, Explanation, Machine, Rejection, RejectionCode, Rules, Step, StepOf};

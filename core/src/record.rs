@@ -65,6 +65,15 @@ impl Writer {
         writer
     }
 
+    /// A part of something that has a frame of its own.
+    pub(crate) fn bare() -> Self {
+        Self { bytes: Vec::new() }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Appends an integer.
     pub fn number(&mut self, mut value: u64) {
         loop {
@@ -129,6 +138,16 @@ impl<'a> Reader<'a> {
             found if found == u64::from(version) => Ok(reader),
             found => Err(RecordFault::UnknownVersion(found)),
         }
+    }
+
+    /// A part of something that has a frame of its own.
+    pub(crate) fn bare(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// Whatever follows.
+    pub(crate) fn into_rest(self) -> &'a [u8] {
+        self.rest
     }
 
     /// Takes an integer.
@@ -222,7 +241,7 @@ impl<'a> Reader<'a> {
 }
 
 /// FNV-1a, 64 bits.
-fn checksum(bytes: &[u8]) -> u64 {
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

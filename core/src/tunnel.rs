@@ -1060,9 +1060,8 @@ impl Rules for Tunnel {
     fn set_clock(&mut self, clock: Clock) {
         // T4: how late a timer is shows only here; by the time it fires it may have been rebased. Whichever timer is
         // late, the host was away.
-        let late = self
-            .next_timer()
-            .is_some_and(|timer| clock.now() > add(timer.at, self.config.stall_tolerance));
+        let late =
+            self.next_timer().is_some_and(|timer| clock.now() > add(timer.at, self.config.stall_tolerance));
         if let Some(connection) = &mut self.connection
             && self.config.dead_after > 0
             && clock.now() >= connection.look_at

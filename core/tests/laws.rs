@@ -675,6 +675,15 @@ laws!(tunnel, tidegate::tunnel::Tunnel, configs::tunnel(), |_| true);
 laws!(peer, tidegate::peer::Peer, configs::peer());
 laws!(directory, tidegate::directory::Directory, configs::directory(), |_| true);
 laws!(drain, tidegate::drain::Drain, configs::drain(), |_| true);
+laws!(lease, tidegate::lease::Lease, configs::lease(), |_| true);
+laws!(lease_holder, tidegate::lease_holder::LeaseHolder, configs::lease_holder(), |holder| {
+    // A lease that was held is renewed first (L6).
+    holder.at() != tidegate::lease_holder::State::Holding
+});
+laws!(saga, tidegate::saga::Saga, configs::saga(), |_| true);
+laws!(handoff, tidegate::handoff::Handoff, configs::handoff(), |_| true);
+laws!(stack, tidegate::stack::Stack, configs::stack(), |_| true);
+laws!(successor, tidegate::successor::Successor, configs::successor(), |_| true);
 
 /// The configs worth trying.
 mod configs {
@@ -682,8 +691,11 @@ mod configs {
     use tidegate::backoff::{self, Jitter, Policy};
     use tidegate::close::{Context, Profile, Response, Rule};
     use tidegate::drain::{self, ReleaseStep, StepKind};
+    use tidegate::handoff::{self, UndoHook, WhileDraining};
+    use tidegate::saga::{self, Compensation, SagaStep};
+    use tidegate::stack::{self, Component, Readiness, Restart};
     use tidegate::tunnel::{self, Acceptance, Overflow};
-    use tidegate::{directory, peer};
+    use tidegate::{directory, lease, lease_holder, peer, successor};
 
     /// Each jitter, from the failure and from the start of an attempt, and the extremes.
     pub(crate) fn policies() -> Vec<Policy> {
@@ -834,5 +846,232 @@ mod configs {
             ..Default::default()
         };
         vec![drain::Config::default(), full, paced, at_once, longest]
+    }
+
+    /// The default; everything short, with and without a hold for idle ones; everything long.
+    pub(crate) fn lease() -> Vec<lease::Config> {
+        let all = |duration, unroute_attempts| lease::Config {
+            term: duration,
+            grace: duration,
+            idle_hold: duration,
+            allocate_limit: duration,
+            unroute_limit: duration,
+            unroute_attempts,
+            unroute_pause: duration,
+            quarantine: duration,
+            quarantine_max: duration,
+            suspicion: duration,
+            handoff: duration,
+        };
+        let short = lease::Config {
+            term: 400,
+            suspicion: 100,
+            idle_hold: 0,
+            quarantine_max: 100_000,
+            handoff: 0,
+            ..all(300, 2)
+        };
+        vec![lease::Config::default(), short, all(1, 1), all(MAX_DURATION, 100)]
+    }
+
+    /// The default; no drain to wait for; everything short; everything long.
+    pub(crate) fn lease_holder() -> Vec<lease_holder::Config> {
+        let at_once = lease_holder::Config { drain: 0, drift: 500, term: 90_000, ..Default::default() };
+        let short = lease_holder::Config {
+            term: 12,
+            drain: 1,
+            margin: 1,
+            drift: 0,
+            ask_limit: 1,
+            release_limit: 1,
+            ..Default::default()
+        };
+        let long = lease_holder::Config {
+            term: MAX_DURATION,
+            drain: MAX_DURATION / 3,
+            margin: 1,
+            drift: 1,
+            ask_limit: MAX_DURATION / 10,
+            release_limit: MAX_DURATION,
+            retry: policies().pop().unwrap_or_default(),
+        };
+        vec![lease_holder::Config::default(), at_once, short, long]
+    }
+
+    /// One step; a list with probes, requirements and a fallback; a diamond without retries; a pivot in the middle,
+    /// verified or not; extremes.
+    pub(crate) fn saga() -> Vec<saga::Config> {
+        let step = |name: &str, after: &[&str]| SagaStep {
+            name: name.into(),
+            after: after.iter().map(|name| (*name).into()).collect(),
+            undo_retries: 1,
+            ..Default::default()
+        };
+        let of = |steps: Vec<SagaStep>| saga::Config { steps, ..Default::default() };
+        let one = of(vec![step("only", &[])]);
+        let list = of(vec![
+            SagaStep {
+                undo_requires: vec!["route".into()],
+                fallback: true,
+                fenced: true,
+                ..step("row", &[])
+            },
+            SagaStep { verify: true, lateness: Some(700), retries: 1, ..step("route", &["row"]) },
+            SagaStep { idempotent: true, retries: 2, undo_retries: 0, ..step("reload", &["route"]) },
+        ]);
+        let strict = of(vec![
+            SagaStep { undo_requires: vec!["b".into()], undo_retries: 0, ..step("a", &[]) },
+            SagaStep { undo_retries: 0, ..step("b", &["a"]) },
+            SagaStep { compensation: Compensation::Nothing, ..step("c", &["a"]) },
+            SagaStep { verify: true, ..step("d", &["b", "c"]) },
+        ]);
+        let pivot = |verify, lateness| {
+            of(vec![
+                step("before", &[]),
+                SagaStep {
+                    compensation: Compensation::Pivot,
+                    verify,
+                    lateness,
+                    idempotent: !verify,
+                    retries: 1,
+                    ..step("pivot", &["before"])
+                },
+                SagaStep { compensation: Compensation::Nothing, retries: 1, ..step("after", &["pivot"]) },
+                SagaStep { compensation: Compensation::Nothing, verify, ..step("beside", &["pivot"]) },
+            ])
+        };
+        let quick = SagaStep { limit: 1, undo_limit: 1, verify_limit: 1, verify: true, ..step("quick", &[]) };
+        let shortest = saga::Config { steps: vec![quick], rollback_deadline: 3, append_limit: 1 };
+        let slow = SagaStep {
+            limit: MAX_DURATION / 4,
+            undo_limit: MAX_DURATION / 4,
+            verify_limit: MAX_DURATION / 4,
+            lateness: Some(MAX_DURATION / 4),
+            verify: true,
+            retries: 100,
+            undo_retries: 100,
+            backoff: policies().pop().unwrap_or_default(),
+            ..step("slow", &[])
+        };
+        let longest =
+            saga::Config { steps: vec![slow], rollback_deadline: MAX_DURATION, append_limit: MAX_DURATION };
+        vec![
+            one,
+            list,
+            strict,
+            pivot(false, None),
+            pivot(true, None),
+            pivot(true, Some(50)),
+            shortest,
+            longest,
+        ]
+    }
+
+    /// With and without everything that is optional; the shortest and the longest.
+    pub(crate) fn handoff() -> Vec<handoff::Config> {
+        let hook = |name: &str, limit| UndoHook { name: name.into(), limit };
+        let full = handoff::Config {
+            state: true,
+            pid_file: true,
+            lease: true,
+            while_draining: WhileDraining::Queue,
+            most_draining: 2,
+            undo: vec![hook("lock", 1_000), hook("journal", 500)],
+            ..Default::default()
+        };
+        let all = |duration| handoff::Config {
+            spawn_limit: duration,
+            ready_limit: duration,
+            accept_limit: duration,
+            settle: duration,
+            look_limit: duration,
+            kill_limit: duration,
+            state_limit: duration,
+            task_limit: duration,
+            drain_limit: duration,
+            queue_limit: duration,
+            undo: vec![hook("lock", duration)],
+            ..full.clone()
+        };
+        vec![handoff::Config::default(), full.clone(), all(1), all(MAX_DURATION)]
+    }
+
+    /// With and without everything that is optional; the shortest and the longest.
+    pub(crate) fn successor() -> Vec<successor::Config> {
+        let all = |duration| successor::Config {
+            initialise_limit: duration,
+            acknowledge_limit: duration,
+            state_limit: duration,
+            accept_limit: duration,
+            gone_limit: duration,
+            pid_file: true,
+            pid_file_limit: duration,
+            lease: true,
+        };
+        vec![successor::Config::default(), all(2_000), all(1), all(MAX_DURATION)]
+    }
+
+    /// Nothing, one component that is never started again, a chain, a diamond with everything, and the extremes.
+    pub(crate) fn stack() -> Vec<stack::Config> {
+        let component = |name: &str, after: &[&str], ready| Component {
+            name: name.into(),
+            after: after.iter().map(|name| (*name).into()).collect(),
+            ready,
+            ..Component::default()
+        };
+        let config = |components| stack::Config { components, kill_budget: 200_000, ..Default::default() };
+        let one = Component { restart: Restart::Never, ..component("one", &[], Readiness::Started) };
+        let router = Component { drain: true, ..component("router", &["policy"], Readiness::Http) };
+        let policy = component("policy", &["executor"], Readiness::Socket);
+        let executor = Component {
+            restart: Restart::Always,
+            restart_budget: 2,
+            restart_window: 1_000,
+            ..component("executor", &[], Readiness::Delay)
+        };
+        let full = |name: &str, after: &[&str]| Component {
+            drain: true,
+            upgradable: true,
+            restart: Restart::Always,
+            restart_budget: 100,
+            ..component(name, after, Readiness::Notify)
+        };
+        let diamond = vec![
+            full("top", &["left", "right"]),
+            full("left", &["base"]),
+            full("right", &["base"]),
+            full("base", &[]),
+        ];
+        let all = |duration, kill_budget| {
+            let part = |name: &str, after: &[&str]| Component {
+                ready_delay: duration,
+                ready_limit: duration,
+                backoff: policies().pop().unwrap_or_default(),
+                stable_after: duration,
+                restart_window: duration,
+                drain_call_limit: duration,
+                drain_limit: duration,
+                stop_limit: duration,
+                ..full(name, after)
+            };
+            stack::Config {
+                components: vec![part("a", &[]), Component { ready: Readiness::Delay, ..part("b", &["a"]) }],
+                spawn_limit: duration,
+                kill_limit: duration,
+                reap_limit: duration,
+                kill_budget,
+                margin: 10,
+                signal_merge: duration,
+                restart_exit_code: 75,
+            }
+        };
+        vec![
+            stack::Config::default(),
+            config(vec![one]),
+            config(vec![router, policy, executor]),
+            config(diamond),
+            all(1, 100),
+            all(1_000_000_000, MAX_DURATION),
+        ]
     }
 }

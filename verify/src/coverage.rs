@@ -46,11 +46,7 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("tunnel", "silence", &["up", "moving"]),
     ("tunnel", "stable", &["up"]),
     // The old connection outlives whatever becomes of the new one.
-    (
-        "tunnel",
-        "finish-limit",
-        &["preparing", "dialing", "accepting", "up", "moving", "waiting", "offline"],
-    ),
+    ("tunnel", "finish-limit", &["preparing", "dialing", "accepting", "up", "moving", "waiting", "offline"]),
 ];
 
 /// What was taken and what was not.
@@ -114,7 +110,12 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
     let options = Options { scripts: true, ..options };
     let claims = [
         prove("backoff", "", AloneWorld::<tidegate::backoff::Backoff>::new(backoff::configs()), options),
-        prove("directory", "", AloneWorld::<tidegate::directory::Directory>::new(directory::configs()), options),
+        prove(
+            "directory",
+            "",
+            AloneWorld::<tidegate::directory::Directory>::new(directory::configs()),
+            options,
+        ),
         prove("peer", "", AloneWorld::<tidegate::peer::Peer>::new(peer::configs()), options),
         prove("drain", "", drain::world(crate::models::Size::Quick).1, options),
         prove("tunnel", "", tunnel::world(crate::models::Size::Full).1, options),

@@ -121,6 +121,13 @@ impl Watch {
         self.cells.iter().enumerate().filter_map(taken).collect()
     }
 
+    /// The cells that were taken, each with the place of the first transition that took it.
+    pub fn places(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let taken =
+            |(at, cell): (usize, &u64)| (*cell != UNTOUCHED).then_some((at, (*cell & 0xffff) as usize));
+        self.cells.iter().enumerate().filter_map(taken)
+    }
+
     /// Whether something was found broken.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -419,7 +426,8 @@ impl<'m, M: Model> Graph<'m, M> {
         let this = &*self;
         let edges = limits.keep_edges;
         let parts = batch.chunks(part).zip(buckets.iter_mut());
-        let found = parallel(parts.map(|(ids, buckets)| move || this.expand_part(hasher, edges, ids, buckets)));
+        let found =
+            parallel(parts.map(|(ids, buckets)| move || this.expand_part(hasher, edges, ids, buckets)));
         for Findings { mut edges, transitions, watch, states: ends } in found {
             self.transitions += transitions;
             self.edges.append(&mut edges);
@@ -449,7 +457,8 @@ impl<'m, M: Model> Graph<'m, M> {
             }
             transitions += next.len() as u64;
             for (place, (action, state)) in next.drain(..).enumerate() {
-                let class = if keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
+                let class =
+                    if keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
                 let hash = hasher.hash_one(&state);
                 waiting.push(Found { hash, state, from, place: place as u16, class });
             }

@@ -71,7 +71,8 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
         for (at, id) in ids.iter().enumerate() {
             place[*id as usize] = at as u32;
         }
-        let numbered = |edge: &Edge| Edge { from: place[edge.from as usize], to: place[edge.to as usize], ..*edge };
+        let numbered =
+            |edge: &Edge| Edge { from: place[edge.from as usize], to: place[edge.to as usize], ..*edge };
         let mut edges: Vec<Edge> = graph.edges.iter().map(numbered).collect();
         edges.sort_unstable_by_key(|edge| (edge.from, edge.place));
         let mut first = vec![0; ids.len() + 1];
@@ -111,7 +112,8 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
             }
         }
         let region: Vec<usize> = (0..inside.len()).filter(|&at| inside[at]).collect();
-        let violation = self.stays(&region, &inside, property.fairness).map(|component| self.lasso(&component));
+        let violation =
+            self.stays(&region, &inside, property.fairness).map(|component| self.lasso(&component));
         Answer { name: property.name, starts, violation }
     }
 
@@ -155,7 +157,8 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
             }
             // A strongly fair action leads out of some of these states: a run that stays must avoid them.
             let possible = |at: usize| self.from(at).iter().fold(0, |all, edge| all | bit(edge));
-            let rest: Vec<usize> = component.iter().copied().filter(|&at| possible(at) & starved == 0).collect();
+            let rest: Vec<usize> =
+                component.iter().copied().filter(|&at| possible(at) & starved == 0).collect();
             let mut only = vec![false; inside.len()];
             rest.iter().for_each(|&at| only[at] = true);
             if !rest.is_empty()

@@ -48,7 +48,8 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
             "--vectors" => wanted.vectors = Some(value()?.into()),
             "--states" => {
                 let states = value()?;
-                wanted.options.states = states.parse().map_err(|_| format!("--states {states} is no number"))?;
+                wanted.options.states =
+                    states.parse().map_err(|_| format!("--states {states} is no number"))?;
             }
             "--threads" => {
                 let threads = value()?;
@@ -93,7 +94,16 @@ fn verify(entries: &[Entry], wanted: &Wanted) -> Result<bool, String> {
     let start = Instant::now();
     println!(
         "{:<18} {:>10} {:>12} {:>5} {:>9} {:>6} {:>8} {:>8} {:>8} {:>10}",
-        "model", "states", "transitions", "depth", "frontier", "safety", "liveness", "witness", "seconds", "states/s"
+        "model",
+        "states",
+        "transitions",
+        "depth",
+        "frontier",
+        "safety",
+        "liveness",
+        "witness",
+        "seconds",
+        "states/s"
     );
     let mut claims: Vec<Claim> = Vec::new();
     for entry in entries {

@@ -101,7 +101,8 @@ impl<T: Eq + Hash> Pool<T> {
                 let slots = chunk.get_or_init(|| (0..size).map(|_| OnceLock::new()).collect());
                 let _fresh = slots[offset].set(value);
                 let hasher = &self.hasher;
-                let rehash = |(_, number): &(u32, u32)| shard.get(*number).map_or(0, |value| hasher.hash_one(value));
+                let rehash =
+                    |(_, number): &(u32, u32)| shard.get(*number).map_or(0, |value| hasher.hash_one(value));
                 table.insert_unique(hash, (short, number), rehash);
                 number
             }

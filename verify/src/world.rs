@@ -36,7 +36,19 @@ pub trait Subject:
 /// What the vectors need to know about a machine.
 pub fn described<M: Subject>(which: usize, machine: &M) -> Described {
     let config = serde_json::to_value(machine.config()).unwrap_or_default();
-    Described { who: (M::NAME, which), config: camel(config), inputs: M::Input::VARIANTS }
+    let usual = serde_json::to_value(M::Config::default()).unwrap_or_default();
+    Described { who: (M::NAME, which), config: camel(unusual(config, &usual)), inputs: M::Input::VARIANTS }
+}
+
+/// What of a config is not the default.
+fn unusual(value: serde_json::Value, usual: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    let Value::Object(fields) = value else { return value };
+    let differs = |(name, value): (String, Value)| {
+        let usual = usual.get(&name).unwrap_or(&Value::Null);
+        (value != *usual).then(|| (name, unusual(value, usual)))
+    };
+    Value::Object(fields.into_iter().filter_map(differs).collect())
 }
 
 fn camel(value: serde_json::Value) -> serde_json::Value {
@@ -80,7 +92,12 @@ impl Cells {
     /// Those of a machine, from a first number on.
     #[must_use]
     pub fn of<M: Subject>(first: usize) -> Self {
-        Self { first, states: M::STATES.values.len(), inputs: M::Input::VARIANTS.len(), timers: M::Why::ALL.len() }
+        Self {
+            first,
+            states: M::STATES.values.len(),
+            inputs: M::Input::VARIANTS.len(),
+            timers: M::Why::ALL.len(),
+        }
     }
 
     /// How many there are.
@@ -96,7 +113,9 @@ impl Cells {
     }
 
     fn cell(&self, from: usize, label: usize, to: Option<usize>) -> usize {
-        self.first + (from * (self.inputs + self.timers) + label) * (self.states + 1) + to.unwrap_or(self.states)
+        self.first
+            + (from * (self.inputs + self.timers) + label) * (self.states + 1)
+            + to.unwrap_or(self.states)
     }
 }
 
@@ -232,7 +251,8 @@ impl<'a> Moment<'a> {
             self.watch.cover(cells.cell(from, label, Some(machine.place())));
         }
         if let Some(calls) = &mut self.calls {
-            let text = due.map_or("tick, with nothing due".into(), |due| format!("tick ({})", due.why.as_str()));
+            let text =
+                due.map_or("tick, with nothing due".into(), |due| format!("tick ({})", due.why.as_str()));
             calls.push(Call {
                 who: (M::NAME, which),
                 at: now,
@@ -270,9 +290,9 @@ impl<'a> Moment<'a> {
 fn said<M: Machine>(answer: &Result<StepOf<M>, Rejection>) -> String {
     match answer {
         Ok(step) => {
-            let deadline = step.deadline.map_or("nothing".into(), |deadline| {
-                format!("{} at {}", deadline.why.as_str(), deadline.at)
-            });
+            let deadline = step
+                .deadline
+                .map_or("nothing".into(), |deadline| format!("{} at {}", deadline.why.as_str(), deadline.at));
             format!("{:?}, waits for {deadline}", step.effects)
         }
         Err(rejection) => format!("refused: {}", rejection.code.as_str()),
@@ -548,7 +568,11 @@ pub struct Replayed<W: World> {
 }
 
 /// Replays actions on machines whose times and numbers nobody touches, from a situation at the start.
-pub fn replay<W: World>(world: &W, start: &W::State, happenings: &[Happening<W::Action>]) -> Vec<Replayed<W>> {
+pub fn replay<W: World>(
+    world: &W,
+    start: &W::State,
+    happenings: &[Happening<W::Action>],
+) -> Vec<Replayed<W>> {
     let found = world.start().into_iter().find(|whole| world.close(whole.clone()) == *start);
     let Some(mut whole) = found else { return Vec::new() };
     let (properties, cells) = (world.properties().len(), world.cells());

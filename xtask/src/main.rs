@@ -13,7 +13,9 @@ cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
-    Runs a benchmark of bench/ against its peers: http-drain, …
+    Runs a benchmark against its peers: http-drain, http-throughput, directory.
+cargo xtask verify [--quick] [--json FILE]
+    Explores every state of the machines at stated bounds and prints the claim as a table.
 cargo xtask setup
     Only sets up: system packages, npm packages, the native addon.
 cargo xtask types
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
             "demo" => demo(&workspace, &rest),
             "test" => suites::run(&workspace, &rest),
             "bench" => bench(&workspace, &rest),
+            "verify" => verify(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
             "types" => process::run(workspace.command(
                 "cargo",
@@ -97,32 +100,39 @@ fn demo(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     process::run(&mut workspace.command("node", &node))
 }
 
-fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    let Some((name, options)) = arguments.split_first() else {
-        return Err(format!("which benchmark? There are {}", benchmarks(workspace).join(", ")));
-    };
-    if !benchmarks(workspace).iter().any(|known| known == name) {
-        return Err(format!(
-            "there is no benchmark `{name}`; there are {}",
-            benchmarks(workspace).join(", ")
-        ));
-    }
-    setup::for_node(workspace)?;
-    let script = format!("bench/{name}/main.ts");
-    let mut node = vec!["--import", "tsx", script.as_str()];
-    node.extend(options);
-    process::run(&mut workspace.command("node", &node))
+fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    let mut run = vec![
+        "run",
+        "--quiet",
+        "--profile",
+        "thin",
+        "-p",
+        "tidegate-verify",
+        "--bin",
+        "tidegate-verify",
+        "--",
+    ];
+    run.extend(arguments);
+    process::run(workspace.command("cargo", &run))
 }
 
-/// The folders of bench/ that have a main program.
-fn benchmarks(workspace: &Workspace) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(workspace.path("bench"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.path().join("main.ts").exists())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    names
+/// The benchmarks, each a Node program that says what it compares.
+const BENCHMARKS: &[(&str, &str)] = &[
+    ("http-drain", "bench/http-drain/drain.ts"),
+    ("http-throughput", "bench/http-drain/throughput.ts"),
+    ("directory", "bench/directory/clear.ts"),
+];
+
+fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    let known = || BENCHMARKS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let Some((name, options)) = arguments.split_first() else {
+        return Err(format!("which benchmark? There are {}", known()));
+    };
+    let Some((_, script)) = BENCHMARKS.iter().find(|(known, _)| known == name) else {
+        return Err(format!("there is no benchmark `{name}`; there are {}", known()));
+    };
+    setup::everything(workspace)?;
+    let mut node = vec!["--import", "tsx", script];
+    node.extend(options);
+    process::run(&mut workspace.command("node", &node))
 }

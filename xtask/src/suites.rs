@@ -83,6 +83,12 @@ const SUITES: &[Suite] = &[
         arguments: &["run", "--silent", "test", "--workspace", "tidegate"],
         reading: Reading::NodeTest,
     },
+    Suite {
+        name: "demo",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/relay/demo/main.ts", "--quick"],
+        reading: Reading::Whole,
+    },
 ];
 
 /// Runs the suites named, or all.

@@ -7,7 +7,9 @@
 const SHORT_TURNS = [
   { until: 5, turn: 0.02 },
   { until: 15, turn: 0.05 },
-  { until: 50, turn: 0.2 },
+  { until: 50, turn: 0.1 },
+  { until: 150, turn: 0.3 },
+  { until: 300, turn: 1 },
 ]
 
 /** How long to wait for a turn that brought nothing, in milliseconds, before acting all the same. */

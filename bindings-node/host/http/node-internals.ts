@@ -6,9 +6,10 @@
  * Each of these has been in Node since before version 18; {@link assertResponsesVisible} fails early if the
  * one without which requests would be lost should ever go.
  */
+import cluster from 'node:cluster'
 import { EventEmitter } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
-import { Socket } from 'node:net'
+import { type Server, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
 interface Internals {
@@ -60,6 +61,20 @@ export function quietFor(socket: Socket): number | undefined {
   clearTimeout(probe)
   const now = startOf(probe, true)
   return now === undefined ? undefined : now - started
+}
+
+/**
+ * The file descriptor of the socket that a server listens on, when it is a TCP socket that this process opened for
+ * itself alone: not one that it was given (`listen({ fd })`), and none of `node:cluster`, where others accept from it.
+ */
+export function ownListener(server: Server): number | undefined {
+  const { _handle: handle, _connectionKey: key } = server as Server & {
+    _handle?: { fd?: number } | null
+    _connectionKey?: string
+  }
+  const fd = handle?.fd
+  const isOwn = cluster.isPrimary && key !== undefined && /^[46]:/.test(key)
+  return isOwn && fd !== undefined && fd >= 0 ? fd : undefined
 }
 
 /** @throws Error when this version of Node no longer says which response a socket is sending. */

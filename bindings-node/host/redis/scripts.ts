@@ -142,19 +142,16 @@ return { 'removed', text(row.epoch) }
  */
 export const CLEAR = `${COMMON}
 local machine_key, machine = KEYS[5], ARGV[1]
-local hosts = redis.call('ZRANGEBYSCORE', machine_key, ARGV[2], ARGV[3], 'WITHSCORES')
+-- A row of this machine has the incarnation that its set says: whoever writes the one writes the other.
+local hosts = redis.call('ZRANGEBYSCORE', machine_key, ARGV[2], ARGV[3])
 local cleared, size = 0, 1000
-for first = 1, #hosts, 2 * size do
-  local names, lives = {}, {}
-  for n = first, math.min(first + 2 * size - 2, #hosts), 2 do
-    names[#names + 1] = hosts[n]
-    lives[#lives + 1] = tonumber(hosts[n + 1])
-  end
+for first = 1, #hosts, size do
+  local names = { unpack(hosts, first, math.min(first + size - 1, #hosts)) }
   local gone, seen = {}, {}
   for n, value in ipairs(redis.call('HMGET', rows, unpack(names))) do
-    local e, i, m
-    if value then e, i, m = string.match(value, '^(%d+) %d+ (%d+) (%S+)') end
-    if m == machine and tonumber(i) == lives[n] and tonumber(e) > now then
+    local e, m
+    if value then e, m = string.match(value, '^(%d+) %d+ %d+ (%S+)') end
+    if m == machine and tonumber(e) > now then
       gone[#gone + 1] = names[n]
       seen[#seen + 1] = text(now)
       seen[#seen + 1] = names[n]

@@ -89,14 +89,18 @@ export function answer(
   response.end(`${text}\n`)
 }
 
-/** The whole body of a request. */
+/** The whole body of a request. Of one that is too large, the rest is read and dropped, so that its client hears why. */
 export async function readBody(request: IncomingMessage, most: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > most) throw new RequestFailure('too-large', `a request has at most ${most} bytes`)
-    chunks.push(chunk)
-  }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+  return await new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= most) chunks.push(chunk)
+      else reject(new RequestFailure('too-large', `a request has at most ${most} bytes`))
+    })
+    request.on('end', () => resolve(Buffer.concat(chunks)))
+    request.on('error', reject)
+    request.on('close', () => reject(new Error('the client has gone')))
+  })
 }

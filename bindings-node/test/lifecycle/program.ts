@@ -13,6 +13,8 @@ export interface Plan {
   before?: 'pause' | 'hang'
   /** What `run()` is given to boot. */
   boot?: 'pause' | 'hang' | 'throw'
+  /** Handles the error of `run()` itself. */
+  catches?: boolean
   failing?: boolean
   /** Leaves a timer behind. */
   forgets?: boolean
@@ -28,6 +30,7 @@ const say = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`)
 const life = new Lifecycle({ lameDuck: 0, minIdleAge: 50, flush: 200, ...plan.options })
 life.on('readiness', ({ ready }) => say({ ready }))
 life.on('phase', ({ phase }) => say({ phase }))
+life.stopping.addEventListener('abort', () => say({ stopping: true }))
 say({ pid: process.pid, constructed: true })
 
 const pause = (name: string) =>
@@ -58,10 +61,11 @@ life.release('flush', () => {
 })
 if (plan.forgets || plan.lingers) setInterval(() => {}, 1_000)
 
-const outcome = await life.run(async () => {
+const running = life.run(async () => {
   say({ port: await listen(server) })
   if (plan.boot === 'pause') await pause('boot')
   if (plan.boot === 'hang') await hang()
   if (plan.boot === 'throw') throw new Error('no database')
 })
-say({ outcome })
+if (plan.catches) await running.catch((error: Error) => say({ caught: error.message }))
+else say({ outcome: await running })

@@ -14,11 +14,14 @@ export async function until(condition: () => unknown, what: string, limit = 5_00
 }
 
 /** A lifecycle that is quick and listens to no signals of the test runner. */
+/** The grace period of {@link quick}: what a stop that has nothing to wait for never takes. */
+export const QUICK_GRACE = 4_000
+
 export function quick(options: LifecycleOptions = {}): Lifecycle {
   return new Lifecycle({
     signals: false,
     lameDuck: 0,
-    grace: 4_000,
+    grace: QUICK_GRACE,
     killBudget: 15_000,
     minIdleAge: 20,
     flush: 200,

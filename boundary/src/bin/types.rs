@@ -22,11 +22,15 @@ const RENAMED: &[(&str, &str)] = &[
     ("Departure", "PeerDeparture"),
     ("Overflow", "BufferOverflow"),
     ("Phase", "DrainPhase"),
+    ("Readiness", "ComponentReadiness"),
     ("Refusal", "DirectoryRefusal"),
     ("Response", "CloseResponse"),
+    ("Restart", "RestartPolicy"),
     ("Sender", "CloseSender"),
     ("Session", "SessionFate"),
+    ("Speaks", "SuccessorProtocol"),
     ("State", "TunnelState"),
+    ("StopCause", "StackStopCause"),
     ("StopReason", "TunnelStopReason"),
 ];
 

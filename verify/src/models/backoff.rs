@@ -90,7 +90,8 @@ fn is(backoff: &Backoff, state: State) -> bool {
 }
 
 /// In words.
-pub const BOUNDS: &str = "5 jitters × from failure or from start; any host; draws {min, mid, max}; attempts unbounded";
+pub const BOUNDS: &str =
+    "5 jitters × from failure or from start; any host; draws {min, mid, max}; attempts unbounded";
 
 /// One config for each way to draw, from the failure and from the start.
 #[must_use]

@@ -31,11 +31,13 @@ impl Check {
 #[must_use]
 pub fn prove(_: Size) -> Claim {
     let start = Instant::now();
-    let mut total = Check::new("C1: every code has one action, in every profile and context, and it can be carried out");
+    let mut total =
+        Check::new("C1: every code has one action, in every profile and context, and it can be carried out");
     let mut replaced = Check::new("C1: replaced means never, so that two clients do not duel");
     let mut context = Check::new("C1: context changes the answer only where the profile says so");
     let mut sent = Check::new("C2: a code may be sent exactly if RFC 6455 and the sender allow it");
-    let mut remapped = Check::new("C2: a remap gives a code that may be sent, the same if it may, never 1000");
+    let mut remapped =
+        Check::new("C2: a remap gives a code that may be sent, the same if it may, never 1000");
     let mut cut = Check::new("C2: a reason is cut at a character to at most 123 bytes");
     let mut apart = Check::new("C3: the same code means different things in different profiles");
     let mut questions = 0_u64;
@@ -72,7 +74,8 @@ pub fn prove(_: Size) -> Claim {
         for sender in Sender::ALL.iter().copied() {
             questions += 2;
             // Written from the RFC, not from the code.
-            let registered = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014].contains(&code);
+            let registered =
+                [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014].contains(&code);
             let library = (3000..5000).contains(&code);
             let expected = match sender {
                 Sender::Browser => code == 1000 || library,
@@ -108,7 +111,10 @@ pub fn prove(_: Size) -> Claim {
     }
     Claim {
         model: "close policy",
-        bounds: format!("every u16 × TLS × subscriptions × {} profiles; × 3 senders; reasons ≤ 560 bytes", profiles.len()),
+        bounds: format!(
+            "every u16 × TLS × subscriptions × {} profiles; × 3 senders; reasons ≤ 560 bytes",
+            profiles.len()
+        ),
         states: questions,
         transitions: questions,
         depth: 1,

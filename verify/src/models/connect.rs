@@ -8,8 +8,8 @@ use tidegate::tunnel::{Asked, Config, DialFailure, Effect, Input, State as Place
 use tidegate::{Machine, Millis, Random, Rules};
 
 use crate::explore::Watch;
-use crate::models::Size;
 use crate::liveness::{Fairness, LeadsTo};
+use crate::models::Size;
 use crate::pool::{Part, Pool};
 use crate::vectors::Described;
 use crate::world::{Cells, Explored, Moment, Slot, Transition, World, described, transitions};
@@ -438,6 +438,8 @@ pub fn configs(size: Size) -> (&'static str, Vec<Config>) {
         silence.immediate_budget = 0;
         return ("1 tunnel, honest host; no budget, silence watched", vec![silence]);
     }
-    ("1 tunnel, honest host, relay and network hostile until they settle; budget 1; faults unbounded", vec![silence])
+    (
+        "1 tunnel, honest host, relay and network hostile until they settle; budget 1; faults unbounded",
+        vec![silence],
+    )
 }
-

@@ -78,7 +78,10 @@ impl Alone for Directory {
             Input::Register { machine, incarnation, epoch } => {
                 if let Effect::Registered { epoch: grant } = *answer {
                     granted.fresh = 0;
-                    watch.check(first + 3, grant == epoch + 1 && owner(after) == Some((machine, incarnation, grant)));
+                    watch.check(
+                        first + 3,
+                        grant == epoch + 1 && owner(after) == Some((machine, incarnation, grant)),
+                    );
                     if owner(before) != owner(after) {
                         watch.check(first + 1, grant > granted.greatest && grant > before.last);
                         granted.greatest = grant;
@@ -97,7 +100,8 @@ impl Alone for Directory {
                 watch.check(first + 3, gone == own && (own || owner(before) == owner(after)));
             }
             Input::ClearEarlier { machine, incarnation } => {
-                let earlier = before.owner.is_some_and(|o| o.machine == machine && o.incarnation < incarnation);
+                let earlier =
+                    before.owner.is_some_and(|o| o.machine == machine && o.incarnation < incarnation);
                 watch.check(first + 5, gone == earlier && after.last == before.last);
             }
             Input::ClearOwn { machine, incarnation } => {
@@ -109,7 +113,8 @@ impl Alone for Directory {
                     Effect::Owner { machine, incarnation, epoch } => Some((machine, incarnation, epoch)),
                     _ => None,
                 };
-                let known = owner(before).map(|(machine, incarnation, _)| (machine, incarnation, before.last));
+                let known =
+                    owner(before).map(|(machine, incarnation, _)| (machine, incarnation, before.last));
                 watch.check(first + 7, before == after && said == known);
             }
         }

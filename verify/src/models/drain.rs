@@ -66,9 +66,14 @@ impl Alone for Drain {
         if u32::from(process.loads) >= bound {
             return;
         }
-        for (requests, idle, streams, tunnels, told) in
-            [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (0, 1, 0, 0, 0), (0, 0, 0, 2, 0), (0, 0, 0, 2, 1), (1, 0, 1, 1, 1)]
-        {
+        for (requests, idle, streams, tunnels, told) in [
+            (0, 0, 0, 0, 0),
+            (1, 0, 0, 0, 0),
+            (0, 1, 0, 0, 0),
+            (0, 0, 0, 2, 0),
+            (0, 0, 0, 2, 1),
+            (1, 0, 1, 1, 1),
+        ] {
             inputs.push(Input::Load { requests, idle, streams, tunnels, told });
         }
         inputs.push(Input::Load { requests: 0, idle: 0, streams: 1, tunnels: 0, told: 0 });

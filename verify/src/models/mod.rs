@@ -64,13 +64,20 @@ pub fn all() -> Vec<Entry> {
         Entry {
             name: "directory",
             prove: |_, options| {
-                prove("directory", directory::BOUNDS, AloneWorld::<Directory>::new(directory::configs()), options)
+                prove(
+                    "directory",
+                    directory::BOUNDS,
+                    AloneWorld::<Directory>::new(directory::configs()),
+                    options,
+                )
             },
             draw: Some(|options| drawing(AloneWorld::<Directory>::new(directory::configs()), options)),
         },
         Entry {
             name: "peer",
-            prove: |_, options| prove("peer", peer::BOUNDS, AloneWorld::<Peer>::new(peer::configs()), options),
+            prove: |_, options| {
+                prove("peer", peer::BOUNDS, AloneWorld::<Peer>::new(peer::configs()), options)
+            },
             draw: Some(|options| drawing(AloneWorld::<Peer>::new(peer::configs()), options)),
         },
         Entry {

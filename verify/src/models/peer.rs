@@ -224,7 +224,8 @@ impl Alone for Peer {
 }
 
 /// In words.
-pub const BOUNDS: &str = "any relay, directory and host; 2 misses; operations unbounded; ticks on time, between, late";
+pub const BOUNDS: &str =
+    "any relay, directory and host; 2 misses; operations unbounded; ticks on time, between, late";
 
 /// Short times, in a proportion like that of the defaults.
 #[must_use]

@@ -156,7 +156,14 @@ impl Rows {
     }
 
     /// Something happened to a peer: carries out what it wants, and what follows from that.
-    fn carry(&self, at: &mut Situation<Slot<Peer>>, which: usize, input: Option<&Input>, passed: Millis, moment: &mut Moment<'_>) {
+    fn carry(
+        &self,
+        at: &mut Situation<Slot<Peer>>,
+        which: usize,
+        input: Option<&Input>,
+        passed: Millis,
+        moment: &mut Moment<'_>,
+    ) {
         let Some(connection) = at.connections.get_mut(which) else { return };
         let peer = connection.peer.edit(&self.pool);
         let answer = match input {
@@ -172,7 +179,13 @@ impl Rows {
                 let full = at.messages.len() >= self.bounds.messages && !at.settled;
                 if let (Some(epoch), false) = (epoch, full) {
                     let connection = Some(which as u8);
-                    at.messages.push(Message { body: body(epoch), connection, operation, life, double: false });
+                    at.messages.push(Message {
+                        body: body(epoch),
+                        connection,
+                        operation,
+                        life,
+                        double: false,
+                    });
                 }
             };
             match effect {
@@ -182,7 +195,8 @@ impl Rows {
                 }
                 Effect::Register { operation, .. } => {
                     let newer = at.connections.iter().skip(which + 1);
-                    let overtaken = newer.filter(|other| other.life == life).any(|other| other.epoch.is_some());
+                    let overtaken =
+                        newer.filter(|other| other.life == life).any(|other| other.epoch.is_some());
                     let epoch = at.connections[which].epoch.or_else(|| {
                         // Whoever overtook it is gone: it looks again.
                         let asked = &mut at.relays[life.0 as usize].asked;
@@ -195,7 +209,13 @@ impl Rows {
                     let mut send = |operation: u32, epoch: Option<u64>, body: fn(u64) -> Body| {
                         if let (Some(epoch), false) = (epoch, full) {
                             let connection = Some(which as u8);
-                            at.messages.push(Message { body: body(epoch), connection, operation, life, double: false });
+                            at.messages.push(Message {
+                                body: body(epoch),
+                                connection,
+                                operation,
+                                life,
+                                double: false,
+                            });
                         }
                     };
                     send(operation, epoch, Body::Register);
@@ -228,7 +248,9 @@ impl Rows {
         let is_admitted = |connection: &Connection<Slot<Peer>>| {
             matches!(connection.peer.get(&self.pool).at(), Place::Up | Place::Told)
         };
-        let same = |other: usize| other != which && at.connections[other].life == life && is_admitted(&at.connections[other]);
+        let same = |other: usize| {
+            other != which && at.connections[other].life == life && is_admitted(&at.connections[other])
+        };
         let others: Vec<usize> = (0..at.connections.len()).filter(|other| same(*other)).collect();
         for other in others {
             let older = other.min(which);
@@ -368,8 +390,12 @@ impl World for Rows {
         let mut connections = Vec::with_capacity(whole.connections.len());
         for (which, connection) in whole.connections.into_iter().enumerate() {
             let own = |message: &&mut Message| message.connection == Some(which as u8);
-            let mut numbers: Vec<(&'static str, &mut u32)> =
-                whole.messages.iter_mut().filter(own).map(|message| ("operation", &mut message.operation)).collect();
+            let mut numbers: Vec<(&'static str, &mut u32)> = whole
+                .messages
+                .iter_mut()
+                .filter(own)
+                .map(|message| ("operation", &mut message.operation))
+                .collect();
             let peer = connection.peer.keep(&self.pool, &mut numbers);
             let Connection { life, epoch, open, granted, .. } = connection;
             connections.push(Connection { peer, life, epoch, open, granted });
@@ -611,9 +637,7 @@ impl World for Rows {
                 concerns: |model, state| {
                     state.settled && state.connections.iter().any(|c| model.0.place(c) == Place::Leaving)
                 },
-                goal: |model, state| {
-                    !state.connections.iter().any(|c| model.0.place(c) == Place::Leaving)
-                },
+                goal: |model, state| !state.connections.iter().any(|c| model.0.place(c) == Place::Leaving),
                 fairness,
             },
         ]
@@ -643,7 +667,14 @@ impl World for Rows {
 
 impl Rows {
     /// A write was refused with *no row*: the next number, unless a newer connection of this life has one already.
-    fn another_epoch(&self, at: &mut Situation<Slot<Peer>>, which: usize, operation: u32, refusal: Refusal, last: u64) {
+    fn another_epoch(
+        &self,
+        at: &mut Situation<Slot<Peer>>,
+        which: usize,
+        operation: u32,
+        refusal: Refusal,
+        last: u64,
+    ) {
         // Only an answer that the peer still waits for, and only if it is to register.
         let peer = at.connections[which].peer.get(&self.pool);
         let mut after = peer.clone();
@@ -652,7 +683,8 @@ impl Rows {
             return;
         }
         let life = at.connections[which].life;
-        let newer = at.connections.iter().skip(which + 1).any(|other| other.life == life && other.epoch.is_some());
+        let newer =
+            at.connections.iter().skip(which + 1).any(|other| other.life == life && other.epoch.is_some());
         let relay = &mut at.relays[life.0 as usize];
         at.connections[which].epoch = if newer {
             None

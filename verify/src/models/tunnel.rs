@@ -154,8 +154,8 @@ impl Alone for Tunnel {
                     forget(host, generation);
                 }
                 Input::DialFailed { generation, failure, .. }
-                    if generation == before.next && seen.after.place() != seen.before.place()
-                        || generation == before.next && step.effects.is_empty() =>
+                    if generation == before.next
+                        && (seen.after.place() != seen.before.place() || step.effects.is_empty()) =>
                 {
                     if failure == DialFailure::Refused && *seen.after != *seen.before {
                         host.refused += config.backoff.cap;
@@ -166,9 +166,7 @@ impl Alone for Tunnel {
                     }
                 }
                 Input::DrainNotice { generation, .. } if generation == host.current => {
-                    let ended = |effect: &Effect| {
-                        matches!(effect, Effect::Abandon { generation, .. } if *generation == before.current)
-                    };
+                    let ended = |effect: &Effect| matches!(effect, Effect::Abandon { generation, .. } if *generation == before.current);
                     watch.check(first + 6, !step.effects.iter().any(ended));
                 }
                 Input::Opened { generation } if !is_known(generation) => {
@@ -214,10 +212,9 @@ impl Alone for Tunnel {
                     watch.check(first, generation == host.next && (host.current == 0 || replaced));
                     let accepted = match config.acceptance {
                         Acceptance::Explicit => matches!(seen.cause, Cause::Input(Input::Accepted { .. })),
-                        Acceptance::FirstInbound => matches!(
-                            seen.cause,
-                            Cause::Input(Input::Accepted { .. } | Input::Inbound { .. })
-                        ),
+                        Acceptance::FirstInbound => {
+                            matches!(seen.cause, Cause::Input(Input::Accepted { .. } | Input::Inbound { .. }))
+                        }
                         Acceptance::Quiet => true,
                     };
                     watch.check(first + 1, accepted);
@@ -311,9 +308,7 @@ fn base() -> Config {
 pub fn world(size: Size) -> (&'static str, AloneWorld<Tunnel>) {
     match size {
         Size::Small => ("any host, relay and network; 1 endpoint", AloneWorld::new(smallest())),
-        Size::Quick => {
-            ("any host, relay and network; 1 endpoint", AloneWorld::new(smallest()))
-        }
+        Size::Quick => ("any host, relay and network; 1 endpoint", AloneWorld::new(smallest())),
         Size::Full => (
             "any host, relay and network; ≤ 2 endpoints; budget ≤ 2; 3 acceptances; draws {min, mid, max}; 9 close codes; \
              dials unbounded; ticks on time, between, late",
