@@ -242,6 +242,9 @@ pub struct Violation {
     pub transition: Option<u16>,
 }
 
+/// A state at the start, and the actions from it, each with the state after it.
+pub type Way<M> = (<M as Model>::State, Vec<(<M as Model>::Action, <M as Model>::State)>);
+
 /// What an exploration found.
 pub struct Graph<'m, M: Model> {
     /// What was explored.
@@ -364,7 +367,7 @@ impl<'m, M: Model> Graph<'m, M> {
 
     /// The actions that lead to a state on a shortest way, each with the state after it; first the initial state.
     #[must_use]
-    pub fn path(&self, to: Id) -> (M::State, Vec<(M::Action, M::State)>) {
+    pub fn path(&self, to: Id) -> Way<M> {
         let mut steps = Vec::new();
         let mut at = to;
         loop {
@@ -380,7 +383,7 @@ impl<'m, M: Model> Graph<'m, M> {
 
     /// The way to a violation, its last transition included.
     #[must_use]
-    pub fn way_to(&self, violation: &Violation) -> (M::State, Vec<(M::Action, M::State)>) {
+    pub fn way_to(&self, violation: &Violation) -> Way<M> {
         let (start, mut steps) = self.path(violation.state);
         steps.extend(violation.transition.and_then(|place| self.successor(violation.state, place)));
         (start, steps)

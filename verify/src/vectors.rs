@@ -176,6 +176,9 @@ pub fn covering<W: World>(graph: &Graph<'_, Explored<W>>) -> Vec<Script> {
 
 type Way<W> = Vec<(Happening<<W as World>::Action>, <W as World>::State)>;
 
+/// A state, and by which action it was reached from which other one.
+type Came<W> = (<W as World>::State, Option<(usize, Happening<<W as World>::Action>)>);
+
 /// Which transitions the scripts so far take.
 struct Tour<'m, W: World> {
     model: &'m Explored<W>,
@@ -200,7 +203,7 @@ impl<W: World> Tour<'_, W> {
 
     /// A shortest way to a transition that is still missing, within bounds.
     fn nearest(&self, start: &W::State) -> Option<Way<W>> {
-        let mut came: Vec<(W::State, Option<(usize, Happening<W::Action>)>)> = vec![(start.clone(), None)];
+        let mut came: Vec<Came<W>> = vec![(start.clone(), None)];
         let mut known = hashbrown::HashSet::with_hasher(FixedState::with_seed(1));
         known.insert(start.clone());
         let mut at = 0;
