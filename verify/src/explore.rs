@@ -16,9 +16,6 @@ use hashbrown::HashTable;
 
 use crate::liveness::LeadsTo;
 
-/// The way to a state: the initial state, then each action with the state after it.
-pub type Way<M> = (<M as Model>::State, Vec<(<M as Model>::Action, <M as Model>::State)>);
-
 /// What is explored: situations and what may happen in them.
 pub trait Model: Sync + Sized {
     /// A whole situation; equal situations must be equal values.
@@ -124,6 +121,13 @@ impl Watch {
         self.cells.iter().enumerate().filter_map(taken).collect()
     }
 
+    /// The cells that were taken, each with the place of the first transition that took it.
+    pub fn places(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let taken =
+            |(at, cell): (usize, &u64)| (*cell != UNTOUCHED).then_some((at, (*cell & 0xffff) as usize));
+        self.cells.iter().enumerate().filter_map(taken)
+    }
+
     /// Whether something was found broken.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -140,6 +144,10 @@ const BATCH: usize = 1 << 13;
 /// Fewer states than this are not worth starting threads for.
 const SMALL: usize = 1 << 9;
 const ROOT: Id = Id::MAX;
+/// How many successors are looked up together.
+const LOOK_UP: usize = 1 << 6;
+/// What the last state before a look-up may add to them.
+const MOST_LOOK_UP: usize = 1 << 8;
 /// The most states that the numbers reach.
 const MOST_STATES: usize = 1 << 30;
 
@@ -161,14 +169,35 @@ pub const NO_CLASS: u8 = u8::MAX;
 
 struct Shard<S> {
     table: HashTable<u32>,
-    states: Vec<(S, u64)>,
+    /// In chunks, so that growing moves nothing.
+    states: Vec<Vec<(S, u64)>>,
+    count: usize,
     parents: Vec<(Id, u16)>,
+}
+
+const CHUNK_BITS: usize = 10;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+impl<S> Shard<S> {
+    fn state(&self, index: usize) -> &(S, u64) {
+        &self.states[index >> CHUNK_BITS][index & (CHUNK - 1)]
+    }
+
+    fn push(&mut self, state: S, hash: u64) {
+        if self.count & (CHUNK - 1) == 0 {
+            self.states.push(Vec::with_capacity(CHUNK));
+        }
+        if let Some(last) = self.states.last_mut() {
+            last.push((state, hash));
+            self.count += 1;
+        }
+    }
 }
 
 impl<S: Eq> Shard<S> {
     fn find(&self, hash: u64, state: &S) -> Option<u32> {
         let same = |&at: &u32| {
-            let (known, known_hash) = &self.states[at as usize];
+            let (known, known_hash) = self.state(at as usize);
             *known_hash == hash && known == state
         };
         self.table.find(hash, same).copied()
@@ -213,6 +242,9 @@ pub struct Violation {
     pub transition: Option<u16>,
 }
 
+/// A state at the start, and the actions from it, each with the state after it.
+pub type Way<M> = (<M as Model>::State, Vec<(<M as Model>::Action, <M as Model>::State)>);
+
 /// What an exploration found.
 pub struct Graph<'m, M: Model> {
     /// What was explored.
@@ -237,8 +269,7 @@ pub struct Graph<'m, M: Model> {
 }
 
 /// What one worker found in one phase.
-struct Findings<T> {
-    what: T,
+struct Findings {
     edges: Vec<Edge>,
     transitions: u64,
     watch: Watch,
@@ -254,7 +285,7 @@ pub fn explore<'m, M: Model>(model: &'m M, limits: &Limits) -> Graph<'m, M> {
     let mut graph = Graph {
         model,
         shards: (0..SHARDS)
-            .map(|_| Shard { table: HashTable::new(), states: Vec::new(), parents: Vec::new() })
+            .map(|_| Shard { table: HashTable::new(), states: Vec::new(), count: 0, parents: Vec::new() })
             .collect(),
         edges: Vec::new(),
         transitions: 0,
@@ -271,7 +302,7 @@ pub fn explore<'m, M: Model>(model: &'m M, limits: &Limits) -> Graph<'m, M> {
         let hash = hasher.hash_one(&state);
         buckets[0][shard_of(hash)].push(Found { hash, state, from: ROOT, place: 0, class: NO_CLASS });
     }
-    let mut frontier = graph.insert(&limits, buckets);
+    let mut frontier = graph.insert(&limits, &mut buckets);
     while !frontier.is_empty() && graph.violations.is_empty() {
         let mut next = Vec::new();
         for (done, batch) in frontier.chunks(BATCH).enumerate() {
@@ -280,8 +311,8 @@ pub fn explore<'m, M: Model>(model: &'m M, limits: &Limits) -> Graph<'m, M> {
                 next.extend(frontier.iter().skip(done * BATCH));
                 break;
             }
-            let buckets = graph.expand(&hasher, &limits, batch);
-            next.append(&mut graph.insert(&limits, buckets));
+            graph.expand(&hasher, &limits, batch, &mut buckets);
+            next.append(&mut graph.insert(&limits, &mut buckets));
         }
         graph.depth += usize::from(!next.is_empty());
         frontier = next;
@@ -319,19 +350,18 @@ impl<'m, M: Model> Graph<'m, M> {
     /// How many states were found.
     #[must_use]
     pub fn states(&self) -> usize {
-        self.shards.iter().map(|shard| shard.states.len()).sum()
+        self.shards.iter().map(|shard| shard.count).sum()
     }
 
     /// A state by its number.
     #[must_use]
     pub fn state(&self, id: Id) -> &M::State {
-        &self.shards[shard(id)].states[index(id)].0
+        &self.shards[shard(id)].state(index(id)).0
     }
 
     /// Every state's number.
     pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        let numbers =
-            |(at, shard): (usize, &Shard<M::State>)| (0..shard.states.len()).map(move |n| id(at, n));
+        let numbers = |(at, shard): (usize, &Shard<M::State>)| (0..shard.count).map(move |n| id(at, n));
         self.shards.iter().enumerate().flat_map(numbers)
     }
 
@@ -383,29 +413,44 @@ impl<'m, M: Model> Graph<'m, M> {
     }
 
     /// Phase one: the successors of a batch, by worker and shard. Reads only.
-    fn expand(&mut self, hasher: &FixedState, limits: &Limits, batch: &[Id]) -> Vec<Buckets<M::State>> {
+    /// The buckets are used again and again.
+    fn expand(
+        &mut self,
+        hasher: &FixedState,
+        limits: &Limits,
+        batch: &[Id],
+        buckets: &mut Vec<Buckets<M::State>>,
+    ) {
         let threads = if batch.len() < SMALL { 1 } else { limits.threads };
+        while buckets.len() < threads {
+            buckets.push(empty());
+        }
         let part = batch.len().div_ceil(threads).max(1);
         let this = &*self;
         let edges = limits.keep_edges;
-        let found = parallel(batch.chunks(part).map(|ids| move || this.expand_part(hasher, edges, ids)));
-        let mut all = Vec::new();
-        for Findings { what, mut edges, transitions, watch, states: ends } in found {
+        let parts = batch.chunks(part).zip(buckets.iter_mut());
+        let found =
+            parallel(parts.map(|(ids, buckets)| move || this.expand_part(hasher, edges, ids, buckets)));
+        for Findings { mut edges, transitions, watch, states: ends } in found {
             self.transitions += transitions;
             self.edges.append(&mut edges);
-            all.push(what);
             self.note(watch);
             for state in ends {
                 self.violate(Violation { property: DEADLOCK, state, transition: None });
             }
         }
-        all
     }
 
-    fn expand_part(&self, hasher: &FixedState, keep_edges: bool, ids: &[Id]) -> Findings<Buckets<M::State>> {
-        let mut buckets = empty();
+    fn expand_part(
+        &self,
+        hasher: &FixedState,
+        keep_edges: bool,
+        ids: &[Id],
+        buckets: &mut Buckets<M::State>,
+    ) -> Findings {
         let mut watch = Watch::new(self.witnesses.len(), self.cells.len());
         let (mut next, mut ends, mut edges, mut transitions) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let mut waiting = Vec::with_capacity(2 * LOOK_UP);
         for &from in ids {
             let state = self.state(from);
             (watch.from, watch.place) = (from, 0);
@@ -415,35 +460,64 @@ impl<'m, M: Model> Graph<'m, M> {
             }
             transitions += next.len() as u64;
             for (place, (action, state)) in next.drain(..).enumerate() {
-                let place = place as u16;
+                let class =
+                    if keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
                 let hash = hasher.hash_one(&state);
-                let at = shard_of(hash);
-                let known = self.shards[at].find(hash, &state);
-                let class = || self.model.fairness(&action).unwrap_or(NO_CLASS);
-                match known {
-                    None => {
-                        let class = if keep_edges { class() } else { NO_CLASS };
-                        buckets[at].push(Found { hash, state, from, place, class });
-                    }
-                    Some(index) if keep_edges => {
-                        edges.push(Edge { from, to: id(at, index as usize), place, class: class() });
-                    }
-                    Some(_) => {}
-                }
+                waiting.push(Found { hash, state, from, place: place as u16, class });
+            }
+            if waiting.len() >= LOOK_UP {
+                self.sift(&mut waiting, buckets, keep_edges.then_some(&mut edges));
             }
         }
-        Findings { what: buckets, edges, transitions, watch, states: ends }
+        self.sift(&mut waiting, buckets, keep_edges.then_some(&mut edges));
+        Findings { edges, transitions, watch, states: ends }
+    }
+
+    /// Drops what is known and puts the rest into its buckets, many at a time: where to look is found for all of them
+    /// before the first is looked at, so that the memory need not be waited for one by one.
+    fn sift(
+        &self,
+        waiting: &mut Vec<Found<M::State>>,
+        buckets: &mut Buckets<M::State>,
+        mut edges: Option<&mut Vec<Edge>>,
+    ) {
+        let mut likely: [Option<u32>; MOST_LOOK_UP] = [None; MOST_LOOK_UP];
+        for (found, likely) in waiting.iter().zip(&mut likely) {
+            *likely = self.shards[shard_of(found.hash)].table.find(found.hash, |_| true).copied();
+        }
+        for (found, likely) in waiting.iter().zip(&mut likely) {
+            let same = |at: &u32| self.shards[shard_of(found.hash)].state(*at as usize).1 == found.hash;
+            *likely = likely.filter(same);
+        }
+        let likely = likely.into_iter().chain(std::iter::repeat(None));
+        for (found, likely) in waiting.drain(..).zip(likely) {
+            let at = shard_of(found.hash);
+            let shard = &self.shards[at];
+            let known = match likely {
+                Some(index) if shard.state(index as usize).0 == found.state => Some(index),
+                _ => shard.find(found.hash, &found.state),
+            };
+            match (known, &mut edges) {
+                (None, _) => buckets[at].push(found),
+                (Some(index), Some(edges)) => {
+                    let Found { from, place, class, .. } = found;
+                    edges.push(Edge { from, to: id(at, index as usize), place, class });
+                }
+                (Some(_), None) => {}
+            }
+        }
     }
 
     /// Phase two: keeps what is new; answers the new states' numbers. Each worker has its own shards.
-    fn insert(&mut self, limits: &Limits, mut buckets: Vec<Buckets<M::State>>) -> Vec<Id> {
+    fn insert(&mut self, limits: &Limits, buckets: &mut [Buckets<M::State>]) -> Vec<Id> {
         let found: usize = buckets.iter().flatten().map(Vec::len).sum();
         let threads = if found < SMALL { 1 } else { limits.threads };
         let part = SHARDS.div_ceil(threads);
         // By shard instead of by worker, without moving a state.
-        let mut by_shard: Vec<Vec<Vec<Found<M::State>>>> = (0..SHARDS)
-            .map(|at| buckets.iter_mut().map(|worker| std::mem::take(&mut worker[at])).collect())
-            .collect();
+        let mut by_shard: Vec<Vec<&mut Vec<Found<M::State>>>> = (0..SHARDS).map(|_| Vec::new()).collect();
+        for worker in buckets {
+            by_shard.iter_mut().zip(worker).for_each(|(shard, bucket)| shard.push(bucket));
+        }
         let (model, properties, edges) = (self.model, self.witnesses.len(), limits.keep_edges);
         let work = self.shards.chunks_mut(part).zip(by_shard.chunks_mut(part)).enumerate();
         let kept = parallel(work.map(|(worker, (shards, found))| {
@@ -502,8 +576,8 @@ fn keep<M: Model>(
     keep_edges: bool,
     first: usize,
     shards: &mut [Shard<M::State>],
-    found: &mut [Vec<Vec<Found<M::State>>>],
-) -> Findings<()> {
+    found: &mut [Vec<&mut Vec<Found<M::State>>>],
+) -> Findings {
     let mut watch = Watch::new(properties, 0);
     watch.place = NO_PLACE;
     let (mut new, mut edges) = (Vec::new(), Vec::new());
@@ -514,12 +588,14 @@ fn keep<M: Model>(
             let to = match shard.find(hash, &state) {
                 Some(at) => id(first + place, at as usize),
                 None => {
-                    let Shard { table, states, parents } = &mut *shard;
-                    let to = id(first + place, states.len());
+                    let number = shard.count;
+                    let to = id(first + place, number);
                     watch.from = to;
                     model.inspect(&state, &mut watch);
-                    table.insert_unique(hash, states.len() as u32, |&at| states[at as usize].1);
-                    states.push((state, hash));
+                    shard.push(state, hash);
+                    let Shard { table, states, parents, .. } = &mut *shard;
+                    let hash_of = |at: &u32| states[*at as usize >> CHUNK_BITS][*at as usize & (CHUNK - 1)].1;
+                    table.insert_unique(hash, number as u32, hash_of);
                     parents.push((from, action));
                     new.push(to);
                     to
@@ -530,5 +606,5 @@ fn keep<M: Model>(
             }
         }
     }
-    Findings { what: (), edges, transitions: 0, watch, states: new }
+    Findings { edges, transitions: 0, watch, states: new }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::fast::FixedState;
 use serde_json::{Map, Value, json};
 use tidegate::{Draw, FieldKind, NONE, Variant};
 use tidegate_boundary::{Case, Table};
 
-use crate::explore::{Graph, Id};
+use crate::explore::{Graph, Id, Model, Watch};
 use crate::world::{Call, Explored, Happening, Replayed, World, replay};
 
 /// One script of one machine.
@@ -119,8 +120,13 @@ pub fn answered(script: &Script) -> Result<Value, String> {
     Ok(body)
 }
 
-/// Scripts that take every transition that a graph took, few and short: the farthest transitions first, as the
-/// way to them takes many others.
+/// The most steps of a script that goes on after what it was made for.
+const LONG: usize = 60;
+/// How many states are looked at for the next transition that no script takes yet.
+const SEARCH: usize = 2_000;
+
+/// Scripts that take every transition that a graph took, few and short: the farthest transitions first, as the way to
+/// them takes many others. Each then goes on to the nearest one that is still missing, while there is one near.
 pub fn covering<W: World>(graph: &Graph<'_, Explored<W>>) -> Vec<Script> {
     let mut wanted: Vec<(usize, usize, Id, u16)> = Vec::new();
     for (cell, first) in graph.cells.iter().enumerate() {
@@ -129,24 +135,33 @@ pub fn covering<W: World>(graph: &Graph<'_, Explored<W>>) -> Vec<Script> {
         }
     }
     wanted.sort_unstable_by_key(|(distance, cell, ..)| (std::cmp::Reverse(*distance), *cell));
+    let mut tour = Tour { model: graph.model, done: vec![false; graph.cells.len()] };
     let transitions = graph.model.0.transitions();
-    let mut done = vec![false; graph.cells.len()];
     let mut scripts = Vec::new();
     for (_, cell, from, place) in wanted {
-        if done[cell] {
+        if tour.done[cell] {
             continue;
         }
         let (start, steps) = graph.path(from);
-        let last = graph.successor(from, place);
-        let actions: Vec<Happening<W::Action>> =
-            steps.into_iter().chain(last).map(|(action, _)| action).collect();
-        let replayed = replay(&graph.model.0, &start, &actions);
-        let Some(end) = replayed.last() else { continue };
-        for taken in replayed.iter().flat_map(|step| &step.cells) {
-            done[*taken] = true;
+        let mut at = start.clone();
+        let mut actions = Vec::new();
+        for (action, state) in steps.into_iter().chain(graph.successor(from, place)) {
+            tour.take(&at, &state, &action);
+            actions.push(action);
+            at = state;
         }
-        done[cell] = true;
-        let Some(transition) = transitions.get(cell) else { continue };
+        tour.done[cell] = true;
+        while actions.len() < LONG
+            && let Some(way) = tour.nearest(&at)
+        {
+            for (action, state) in way {
+                tour.take(&at, &state, &action);
+                actions.push(action);
+                at = state;
+            }
+        }
+        let replayed = replay(&graph.model.0, &start, &actions);
+        let (Some(end), Some(transition)) = (replayed.last(), transitions.get(cell)) else { continue };
         let what = match (transition.timer, transition.to) {
             (true, Some(to)) => format!("{}: timer {} leads to {to}", transition.from, transition.label),
             (_, Some(to)) => format!("{}: {} leads to {to}", transition.from, transition.label),
@@ -157,6 +172,66 @@ pub fn covering<W: World>(graph: &Graph<'_, Explored<W>>) -> Vec<Script> {
         }
     }
     scripts
+}
+
+type Way<W> = Vec<(Happening<<W as World>::Action>, <W as World>::State)>;
+
+/// A state, and by which action it was reached from which other one.
+type Came<W> = (<W as World>::State, Option<(usize, Happening<<W as World>::Action>)>);
+
+/// Which transitions the scripts so far take.
+struct Tour<'m, W: World> {
+    model: &'m Explored<W>,
+    done: Vec<bool>,
+}
+
+impl<W: World> Tour<'_, W> {
+    /// Notes what a step takes.
+    fn take(&mut self, from: &W::State, to: &W::State, action: &Happening<W::Action>) {
+        let mut next = Vec::new();
+        let mut watch = Watch::idle(self.model);
+        self.model.successors(from, &mut watch, &mut next);
+        let same = |(known, state): &(Happening<W::Action>, W::State)| {
+            known.place == action.place && known.draws == action.draws && state == to
+        };
+        if let Some(place) = next.iter().position(same) {
+            for (cell, _) in watch.places().filter(|(_, at)| *at == place) {
+                self.done[cell] = true;
+            }
+        }
+    }
+
+    /// A shortest way to a transition that is still missing, within bounds.
+    fn nearest(&self, start: &W::State) -> Option<Way<W>> {
+        let mut came: Vec<Came<W>> = vec![(start.clone(), None)];
+        let mut known = hashbrown::HashSet::with_hasher(FixedState::with_seed(1));
+        known.insert(start.clone());
+        let mut at = 0;
+        while at < came.len() && at < SEARCH {
+            let state = came[at].0.clone();
+            let mut next = Vec::new();
+            let mut watch = Watch::idle(self.model);
+            self.model.successors(&state, &mut watch, &mut next);
+            let missing = watch.places().filter(|(cell, _)| !self.done[*cell]).map(|(_, place)| place).min();
+            if let Some(place) = missing.filter(|place| *place < next.len()) {
+                let mut way = vec![next.swap_remove(place)];
+                let mut back = at;
+                while let (state, Some((before, action))) = &came[back] {
+                    way.push((action.clone(), state.clone()));
+                    back = *before;
+                }
+                way.reverse();
+                return Some(way);
+            }
+            for (action, state) in next {
+                if known.insert(state.clone()) {
+                    came.push((state, Some((at, action))));
+                }
+            }
+            at += 1;
+        }
+        None
+    }
 }
 
 /// A file of scripts, one line a step, as people like to read it.

@@ -36,7 +36,19 @@ pub trait Subject:
 /// What the vectors need to know about a machine.
 pub fn described<M: Subject>(which: usize, machine: &M) -> Described {
     let config = serde_json::to_value(machine.config()).unwrap_or_default();
-    Described { who: (M::NAME, which), config: camel(config), inputs: M::Input::VARIANTS }
+    let usual = serde_json::to_value(M::Config::default()).unwrap_or_default();
+    Described { who: (M::NAME, which), config: camel(unusual(config, &usual)), inputs: M::Input::VARIANTS }
+}
+
+/// What of a config is not the default.
+fn unusual(value: serde_json::Value, usual: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    let Value::Object(fields) = value else { return value };
+    let differs = |(name, value): (String, Value)| {
+        let usual = usual.get(&name).unwrap_or(&Value::Null);
+        (value != *usual).then(|| (name, unusual(value, usual)))
+    };
+    Value::Object(fields.into_iter().filter_map(differs).collect())
 }
 
 fn camel(value: serde_json::Value) -> serde_json::Value {
