@@ -159,6 +159,12 @@ fn guarded(
 }
 
 impl Table {
+    /// One without machines.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), out: Vec::new() }
+    }
+
     /// Makes a machine; `config` is a JSON object (missing fields take their defaults).
     ///
     /// # Errors
@@ -171,7 +177,9 @@ impl Table {
         now: f64,
         case: Case,
     ) -> Result<u32, CreateError> {
-        let seed = time(seed).map_err(CreateError::Malformed)?;
+        let Some(seed) = integer(seed).filter(|seed| *seed != tidegate::NONE) else {
+            return Err(CreateError::Malformed(format!("{seed} is no seed: an integer from 0 to 2^53 - 1")));
+        };
         self.create_drawing(name, config, Random::seeded(seed), now, case)
     }
 
@@ -367,7 +375,7 @@ impl Table {
     }
 }
 
-/// A time, a duration or a seed.
+/// A time or a duration.
 fn time(number: f64) -> Result<u64, String> {
     match integer(number) {
         // Beyond 2^53 it is the core that refuses, so that every language sees the same rejection.
