@@ -4,7 +4,7 @@
 
 import { BugError, MalformedError } from '../../bindings-node/host/errors.js'
 import type { Flat } from '../../bindings-node/host/generated.js'
-import type { Native } from '../../bindings-node/host/native.js'
+import type { CoreCalls } from '../../bindings-node/host/native.js'
 import type { StepWords } from '../../bindings-node/host/packed.js'
 
 /** What the module exports, by its glue of either target; see `src/lib.rs`. */
@@ -46,7 +46,7 @@ export interface Exports {
 
 /** An instance of the module. */
 export interface Core {
-  readonly native: Native
+  readonly calls: CoreCalls
   /** Reads the step of the last flat call, in place. */
   readonly words: StepWords
 }
@@ -101,7 +101,7 @@ export function bind(exports: Exports): Core {
     return -answer - 2
   }
 
-  const native: Native = {
+  const calls: CoreCalls = {
     create: guard(exports.create),
     createScripted: guard(exports.createScripted),
     restore: guard(exports.restore),
@@ -178,5 +178,5 @@ export function bind(exports: Exports): Core {
       return view[at++] as number
     },
   }
-  return { native, words }
+  return { calls, words }
 }
