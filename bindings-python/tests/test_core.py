@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+
 import tidegate
 from tidegate import BugError, ConfigError, MalformedError, RejectedError, _core, _version
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+
 from tidegate import ConfigError, _core
 
 Json: TypeAlias = Any
