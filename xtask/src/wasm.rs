@@ -60,9 +60,7 @@ pub fn build(workspace: &Workspace) -> Result<(), String> {
     }
     // Node takes the files of `nodejs` for CommonJS, whatever the package around them says. Written last: it says
     // that everything is there.
-    fs::write(&done, "{ \"type\": \"commonjs\" }\n")
-        .map_err(|error| format!("{}: {error}", done.display()))?;
-    report(workspace)
+    fs::write(&done, "{ \"type\": \"commonjs\" }\n").map_err(|error| format!("{}: {error}", done.display()))
 }
 
 /// Says how large the module is.
