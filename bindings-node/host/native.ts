@@ -4,8 +4,8 @@ import { createRequire } from 'node:module'
 import { NativeError } from './errors.js'
 import { type Flat, type FlatCalls, VERSION } from './generated.js'
 
-/** What the native part offers; see `src/lib.rs`. */
-export interface Native extends FlatCalls {
+/** The machines of the core by handle: the same calls in the native part and in WebAssembly; see `src/lib.rs`. */
+export interface CoreCalls extends FlatCalls {
   create(name: string, config: string, seed: number, now: number): number | string
   createScripted(name: string, config: string, draws: string, now: number): number | string
   restore(name: string, snapshot: Uint8Array, now: number, elapsed: number): number | string
@@ -20,6 +20,10 @@ export interface Native extends FlatCalls {
   snapshot(handle: number, now: number): Uint8Array
   schema(): string
   version(): string
+}
+
+/** What the native part offers. */
+export interface Native extends CoreCalls {
   refuseHandshakes(socket: number): boolean
 }
 

@@ -2,8 +2,16 @@
 
 import type { Words } from './generated.js'
 
+/** The words of a step, where the shim left them: in a text, or in the memory of a module. */
+export interface StepWords extends Words {
+  /** Starts with the step that a flat call answered. */
+  open(step: string): void
+  /** Whether there is a next word. */
+  readonly more: boolean
+}
+
 /** A text being read, word by word. */
-export class PackedWords implements Words {
+export class PackedWords implements StepWords {
   #text = ''
   #at = 0
 

@@ -20,7 +20,7 @@ use std::cell::RefCell;
 
 use napi::bindgen_prelude::{Buffer, Either, Error, Result, Uint8Array};
 use napi_derive::napi;
-use tidegate_boundary::{Case, CreateError, FlatAnswer, Table, VERSION};
+use tidegate_boundary::{CallError, Case, CreateError, FlatAnswer, Table, VERSION};
 
 thread_local! {
     static TABLE: RefCell<Table> = RefCell::new(Table::default());
@@ -29,8 +29,8 @@ thread_local! {
 /// The answer of the flat path.
 type Flat = Result<Option<Either<u32, String>>>;
 
-fn refused(message: String) -> Error {
-    Error::from_reason(message)
+fn refused(error: CallError) -> Error {
+    Error::from_reason(error.to_string())
 }
 
 /// A handle, or the faults of the config as JSON.
@@ -38,11 +38,12 @@ fn created(result: std::result::Result<u32, CreateError>) -> Result<Either<u32, 
     match result {
         Ok(handle) => Ok(Either::A(handle)),
         Err(CreateError::Faults(faults)) => Ok(Either::B(faults)),
-        Err(CreateError::Malformed(message)) => Err(refused(message)),
+        Err(CreateError::Malformed(message)) => Err(Error::from_reason(message)),
+        Err(CreateError::Bug(message)) => Err(Error::from_reason(message)),
     }
 }
 
-fn flat(call: impl FnOnce(&mut Table) -> std::result::Result<FlatAnswer, String>) -> Flat {
+fn flat(call: impl FnOnce(&mut Table) -> std::result::Result<FlatAnswer, CallError>) -> Flat {
     TABLE.with_borrow_mut(|table| match call(table).map_err(refused)? {
         FlatAnswer::Nothing => Ok(None),
         FlatAnswer::Written => Ok(Some(Either::B(packed::pack(table.written())))),

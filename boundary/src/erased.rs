@@ -104,7 +104,10 @@ where
 
     fn handle_flat(&mut self, now: u64, tag: u16, fields: &[f64], out: &mut Vec<f64>) -> FlatAnswer {
         let mut words = [0; tidegate::MAX_FIELDS];
-        let Some(words) = words.get_mut(..fields.len()) else { return FlatAnswer::Malformed };
+        let expected = M::Input::VARIANTS.get(usize::from(tag)).map(|variant| variant.fields.len());
+        let Some(words) = words.get_mut(..fields.len()).filter(|words| expected == Some(words.len())) else {
+            return FlatAnswer::Malformed;
+        };
         for (word, field) in words.iter_mut().zip(fields) {
             match integer(*field) {
                 Some(integer) => *word = integer,

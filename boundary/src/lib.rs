@@ -22,7 +22,7 @@ mod table;
 pub use case::Case;
 pub use erased::{Erased, FlatAnswer};
 pub use schema::schema;
-pub use table::{CreateError, Table};
+pub use table::{CallError, CreateError, Table};
 
 /// The version that shim and host compare at import.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

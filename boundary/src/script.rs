@@ -71,7 +71,7 @@ pub fn run(machine: &str, config: &str, seed: u64, steps: u32) -> Result<u64, Cr
                 .collect();
             table.handle_flat(handle, now as f64, tag as u32, &fields)
         };
-        match answer.map_err(malformed)? {
+        match answer.map_err(|error| malformed(error.to_string()))? {
             FlatAnswer::Rejected(code) => {
                 fold(1);
                 fold(u64::from(code));

@@ -1,5 +1,6 @@
 //! The machines that one shim holds, by handle.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::de::DeserializeOwned;
@@ -15,6 +16,32 @@ pub enum CreateError {
     Faults(String),
     /// The call itself is malformed: an unknown machine, a config of the wrong shape, a damaged snapshot.
     Malformed(String),
+    /// A bug of tidegate: making it panicked.
+    Bug(&'static str),
+}
+
+/// Why a call to a machine came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// What was passed is malformed: no JSON, no input, no time, or a handle that is free.
+    Malformed(String),
+    /// A bug of tidegate: the machine panicked, now or in an earlier call. It is not used again.
+    Bug(&'static str),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(message) => formatter.write_str(message),
+            Self::Bug(message) => formatter.write_str(message),
+        }
+    }
+}
+
+impl From<String> for CallError {
+    fn from(message: String) -> Self {
+        Self::Malformed(message)
+    }
 }
 
 /// The machines of one thread of a host, by handle.
@@ -124,7 +151,20 @@ where
     }
 }
 
+/// Makes a machine; a panic becomes an error.
+fn guarded(
+    make: impl FnOnce() -> Result<Box<dyn Erased>, CreateError>,
+) -> Result<Box<dyn Erased>, CreateError> {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or(Err(CreateError::Bug(PANICKED)))
+}
+
 impl Table {
+    /// One without machines.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), out: Vec::new() }
+    }
+
     /// Makes a machine; `config` is a JSON object (missing fields take their defaults).
     ///
     /// # Errors
@@ -137,7 +177,9 @@ impl Table {
         now: f64,
         case: Case,
     ) -> Result<u32, CreateError> {
-        let seed = time(seed).map_err(CreateError::Malformed)?;
+        let Some(seed) = integer(seed).filter(|seed| *seed != tidegate::NONE) else {
+            return Err(CreateError::Malformed(format!("{seed} is no seed: an integer from 0 to 2^53 - 1")));
+        };
         self.create_drawing(name, config, Random::seeded(seed), now, case)
     }
 
@@ -176,13 +218,13 @@ impl Table {
         let config = serde_json::from_str(config)
             .map_err(|error| CreateError::Malformed(format!("the config is no JSON: {error}")))?;
         let now = time(now).map_err(CreateError::Malformed)?;
-        make(name, config, random, now, case).map(|machine| self.hold(machine))
+        guarded(|| make(name, config, random, now, case)).map(|machine| self.hold(machine))
     }
 
     /// Makes a machine from a snapshot.
     ///
     /// # Errors
-    /// [`CreateError::Malformed`] when the snapshot is refused.
+    /// [`CreateError::Malformed`] when the snapshot is refused; [`CreateError::Bug`].
     pub fn restore(
         &mut self,
         name: &str,
@@ -192,7 +234,7 @@ impl Table {
     ) -> Result<u32, CreateError> {
         let now = time(now).map_err(CreateError::Malformed)?;
         let elapsed = time(elapsed).map_err(CreateError::Malformed)?;
-        revive(name, snapshot, now, elapsed).map(|machine| self.hold(machine))
+        guarded(|| revive(name, snapshot, now, elapsed)).map(|machine| self.hold(machine))
     }
 
     fn hold(&mut self, machine: Box<dyn Erased>) -> u32 {
@@ -226,19 +268,19 @@ impl Table {
     /// Handles an input given as JSON; answers `{"effects", "deadline"}` or `{"rejection"}` as JSON.
     ///
     /// # Errors
-    /// A sentence about a malformed input, a freed handle or a bug.
-    pub fn handle(&mut self, handle: u32, now: f64, input: &str, case: Case) -> Result<String, String> {
+    /// [`CallError`].
+    pub fn handle(&mut self, handle: u32, now: f64, input: &str, case: Case) -> Result<String, CallError> {
         let input = serde_json::from_str(input).map_err(|error| format!("the input is no JSON: {error}"))?;
         let now = time(now)?;
-        self.guarded(handle, |machine, _| machine.handle_object(now, &input, case))?
-            .map(|step| step.to_string())
+        let step = self.guarded(handle, |machine, _| machine.handle_object(now, &input, case))??;
+        Ok(step.to_string())
     }
 
     /// Tells the time; answers as [`Table::handle`].
     ///
     /// # Errors
-    /// As [`Table::handle`].
-    pub fn tick(&mut self, handle: u32, now: f64, case: Case) -> Result<String, String> {
+    /// [`CallError`].
+    pub fn tick(&mut self, handle: u32, now: f64, case: Case) -> Result<String, CallError> {
         let now = time(now)?;
         self.guarded(handle, |machine, _| machine.tick_object(now, case)).map(|step| step.to_string())
     }
@@ -247,14 +289,14 @@ impl Table {
     /// in [`Table::written`] until the next call.
     ///
     /// # Errors
-    /// A sentence about a freed handle, a time that is no time, or a bug.
+    /// [`CallError`].
     pub fn handle_flat(
         &mut self,
         handle: u32,
         now: f64,
         tag: u32,
         fields: &[f64],
-    ) -> Result<FlatAnswer, String> {
+    ) -> Result<FlatAnswer, CallError> {
         let now = time(now)?;
         let Ok(tag) = u16::try_from(tag) else { return Ok(FlatAnswer::Malformed) };
         self.guarded(handle, |machine, out| machine.handle_flat(now, tag, fields, out))
@@ -263,8 +305,8 @@ impl Table {
     /// Tells the time on the flat path.
     ///
     /// # Errors
-    /// As [`Table::handle_flat`].
-    pub fn tick_flat(&mut self, handle: u32, now: f64) -> Result<FlatAnswer, String> {
+    /// [`CallError`].
+    pub fn tick_flat(&mut self, handle: u32, now: f64) -> Result<FlatAnswer, CallError> {
         let now = time(now)?;
         self.guarded(handle, |machine, out| machine.tick_flat(now, out))
     }
@@ -279,34 +321,34 @@ impl Table {
     /// When the machine wants to be woken, as JSON: `{"at", "why"}` or `null`.
     ///
     /// # Errors
-    /// A sentence about a freed handle or a bug.
-    pub fn deadline(&mut self, handle: u32) -> Result<String, String> {
+    /// [`CallError`].
+    pub fn deadline(&mut self, handle: u32) -> Result<String, CallError> {
         self.guarded(handle, |machine, _| machine.deadline_object()).map(|deadline| deadline.to_string())
     }
 
     /// The name of the machine's state.
     ///
     /// # Errors
-    /// A sentence about a freed handle or a bug.
-    pub fn state(&mut self, handle: u32) -> Result<&'static str, String> {
+    /// [`CallError`].
+    pub fn state(&mut self, handle: u32) -> Result<&'static str, CallError> {
         self.guarded(handle, |machine, _| machine.state())
     }
 
     /// Why the machine is in its state, as JSON.
     ///
     /// # Errors
-    /// A sentence about a freed handle or a bug.
-    pub fn explain(&mut self, handle: u32, case: Case) -> Result<String, String> {
+    /// [`CallError`].
+    pub fn explain(&mut self, handle: u32, case: Case) -> Result<String, CallError> {
         self.guarded(handle, |machine, _| machine.explain(case)).map(|explanation| explanation.to_string())
     }
 
     /// The machine as bytes.
     ///
     /// # Errors
-    /// A sentence about a freed handle, a time that is no time, or a bug.
-    pub fn snapshot(&mut self, handle: u32, now: f64) -> Result<Vec<u8>, String> {
+    /// [`CallError`].
+    pub fn snapshot(&mut self, handle: u32, now: f64) -> Result<Vec<u8>, CallError> {
         let now = time(now)?;
-        self.guarded(handle, |machine, _| machine.snapshot(now))?
+        Ok(self.guarded(handle, |machine, _| machine.snapshot(now))??)
     }
 
     /// Runs `call` on a machine; a panic becomes an error and the machine is not used again.
@@ -314,12 +356,14 @@ impl Table {
         &mut self,
         handle: u32,
         call: impl FnOnce(&mut dyn Erased, &mut Vec<f64>) -> R,
-    ) -> Result<R, String> {
-        let Some(slot) = self.slots.get_mut(handle as usize) else { return Err(FREED.into()) };
+    ) -> Result<R, CallError> {
+        let Some(slot) = self.slots.get_mut(handle as usize) else {
+            return Err(CallError::Malformed(FREED.into()));
+        };
         let machine = match slot {
             Slot::Machine(machine) => machine,
-            Slot::Broken => return Err(BROKEN.into()),
-            Slot::Empty => return Err(FREED.into()),
+            Slot::Broken => return Err(CallError::Bug(BROKEN)),
+            Slot::Empty => return Err(CallError::Malformed(FREED.into())),
         };
         self.out.clear();
         let out = &mut self.out;
@@ -327,11 +371,11 @@ impl Table {
             return Ok(answer);
         }
         *slot = Slot::Broken;
-        Err(PANICKED.into())
+        Err(CallError::Bug(PANICKED))
     }
 }
 
-/// A time, a duration or a seed.
+/// A time or a duration.
 fn time(number: f64) -> Result<u64, String> {
     match integer(number) {
         // Beyond 2^53 it is the core that refuses, so that every language sees the same rejection.

@@ -241,7 +241,7 @@ fn every_vector_of_the_index_is_replayed_on_both_paths() {
     for entry in fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let known = index["files"].get(&name).is_some() || name == "index.json" || name == "digests.json";
-        assert!(known, "vectors/{name} is not in the index");
+        assert!(known || !name.ends_with(".json"), "vectors/{name} is not in the index");
     }
     if blessing() {
         fs::write(folder().join("index.json"), format!("{index:#}\n")).unwrap();

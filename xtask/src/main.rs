@@ -1,8 +1,10 @@
 //! The commands of this repository. `cargo xtask` lists them.
 
 mod process;
+mod python;
 mod setup;
 mod suites;
+mod wasm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,11 +15,13 @@ cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
-    Runs a benchmark against its peers: http-drain, http-throughput, directory.
+    Runs a benchmark against its peers: http-drain, http-throughput, directory, bindings.
 cargo xtask verify [--quick] [--json FILE]
     Explores every state of the machines at stated bounds and prints the claim as a table.
 cargo xtask setup
-    Only sets up: system packages, npm packages, the native addon.
+    Only sets up: system packages, npm and pip packages, the native parts, the WebAssembly module.
+cargo xtask wasm
+    Builds wasm/pkg, and says how large the module is.
 cargo xtask types
     Writes the TypeScript types anew from the core's descriptions.
 cargo xtask bless
@@ -42,9 +46,10 @@ impl Workspace {
         self.root.join(below)
     }
 
-    /// A command that runs at the root.
+    /// A command that runs at the root. A program with a slash in it is below the root.
     #[must_use]
     pub fn command(&self, program: &str, arguments: &[&str]) -> std::process::Command {
+        let program = if program.contains('/') { self.path(program) } else { program.into() };
         let mut command = std::process::Command::new(program);
         command.args(arguments).current_dir(&self.root);
         command
@@ -64,6 +69,10 @@ fn main() -> ExitCode {
             "bench" => bench(&workspace, &rest),
             "verify" => verify(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
+            "wasm" => setup::npm_packages(&workspace)
+                .and_then(|()| wasm::build(&workspace))
+                .and_then(|()| wasm::report(&workspace))
+                .map(|()| 0),
             "types" => process::run(workspace.command(
                 "cargo",
                 &["run", "-q", "-p", "tidegate-boundary", "--bin", "types", "--", "--write"],
@@ -121,6 +130,7 @@ const BENCHMARKS: &[(&str, &str)] = &[
     ("http-drain", "bench/http-drain/drain.ts"),
     ("http-throughput", "bench/http-drain/throughput.ts"),
     ("directory", "bench/directory/clear.ts"),
+    ("bindings", "bench/bindings/main.ts"),
 ];
 
 fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::{Workspace, process};
+use crate::{Workspace, process, python, wasm};
 
 /// Everything.
 pub fn everything(workspace: &Workspace) -> Result<(), String> {
     for_node(workspace)?;
+    python::set_up(workspace)?;
+    wasm::build(workspace)?;
     system_package("redis-server", "redis-server")
 }
 
@@ -27,7 +29,8 @@ pub fn for_node(workspace: &Workspace) -> Result<(), String> {
     npm_build(workspace)
 }
 
-fn npm_packages(workspace: &Workspace) -> Result<(), String> {
+/// The npm packages of the lock.
+pub fn npm_packages(workspace: &Workspace) -> Result<(), String> {
     let lock = workspace.path("package-lock.json");
     if is_newer(&workspace.path("node_modules/.package-lock.json"), &[&lock]) {
         return Ok(());
@@ -56,11 +59,16 @@ fn npm_build(workspace: &Workspace) -> Result<(), String> {
 
 /// A program of the system; installed with apt where that is possible.
 pub fn system_package(program: &str, package: &str) -> Result<(), String> {
-    if process::output("sh", &["-c", &format!("command -v {program}")]).is_some() {
+    let there = process::output("sh", &["-c", &format!("command -v {program}")]).is_some();
+    system_package_for(there, program, package)
+}
+
+/// The same for what is no program: `there` says whether it is there already.
+pub fn system_package_for(there: bool, what: &str, package: &str) -> Result<(), String> {
+    if there {
         return Ok(());
     }
-    let missing =
-        format!("`{program}` is missing; install it (Debian and Ubuntu: apt-get install {package})");
+    let missing = format!("`{what}` is missing; install it (Debian and Ubuntu: apt-get install {package})");
     let as_root = process::output("id", &["-u"]).as_deref() == Some("0");
     let prefix = match (as_root, process::output("sudo", &["-n", "true"])) {
         (true, _) => "",
@@ -70,28 +78,29 @@ pub fn system_package(program: &str, package: &str) -> Result<(), String> {
     if process::output("sh", &["-c", "command -v apt-get"]).is_none() {
         return Err(missing);
     }
-    say(&format!("installing the system package {package}"));
+    say(&format!("installing from the system's packages: {package}"));
     let install = format!(
-        "export DEBIAN_FRONTEND=noninteractive; {prefix}apt-get install -y -qq {package} >/dev/null 2>&1 \
-         || {{ {prefix}apt-get update -qq && {prefix}apt-get install -y -qq {package}; }}"
+        "export DEBIAN_FRONTEND=noninteractive; {prefix}apt-get install -y -qq --no-install-recommends {package} >/dev/null 2>&1 \
+         || {{ {prefix}apt-get update -qq && {prefix}apt-get install -y -qq --no-install-recommends {package}; }}"
     );
     process::require(std::process::Command::new("sh").args(["-c", &install]))
         .map_err(|error| format!("{missing}: {error}"))
 }
 
-fn say(what: &str) {
+/// Says what is being done.
+pub fn say(what: &str) {
     eprintln!("setup: {what}");
 }
 
 /// Whether `made` exists and is at least as new as every source.
-fn is_newer(made: &Path, sources: &[&Path]) -> bool {
+pub fn is_newer(made: &Path, sources: &[&Path]) -> bool {
     let age =
         |path: &Path| fs::metadata(path).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     made.exists() && sources.iter().all(|source| age(source) <= age(made))
 }
 
 /// All files below a folder.
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+pub fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -21,12 +21,16 @@ enum Reading {
     CargoTest,
     /// `# pass 3`, `# fail 0`, `# skipped 1`.
     NodeTest,
+    /// `3 passed, 1 failed, 2 skipped in 0.84s`.
+    Pytest,
 }
 
 struct Suite {
     name: &'static str,
     program: &'static str,
     arguments: &'static [&'static str],
+    /// The folder that it runs in, below the root.
+    folder: &'static str,
     reading: Reading,
 }
 
@@ -36,6 +40,7 @@ const SUITES: &[Suite] = &[
         name: "rust-format",
         program: "cargo",
         arguments: &["fmt", "--all", "--check"],
+        folder: "",
         reading: Reading::Whole,
     },
     Suite {
@@ -51,42 +56,116 @@ const SUITES: &[Suite] = &[
             "-D",
             "warnings",
         ],
+        folder: "",
         reading: Reading::Whole,
     },
     Suite {
         name: "rust",
         program: "cargo",
         arguments: &["test", "--quiet", "--workspace", "--all-features", "--", "--show-output"],
+        folder: "",
         reading: Reading::CargoTest,
     },
     Suite {
         name: "types",
         program: "cargo",
         arguments: &["run", "-q", "-p", "tidegate-boundary", "--bin", "types", "--", "--check"],
+        folder: "",
         reading: Reading::Whole,
     },
     Suite {
         name: "node-lint",
         program: "npm",
         arguments: &["run", "--silent", "lint"],
+        folder: "",
         reading: Reading::Whole,
     },
     Suite {
         name: "node-types",
         program: "npm",
         arguments: &["run", "--silent", "typecheck"],
+        folder: "",
         reading: Reading::Whole,
     },
     Suite {
         name: "node",
         program: "npm",
         arguments: &["run", "--silent", "test", "--workspace", "tidegate"],
+        folder: "",
+        reading: Reading::NodeTest,
+    },
+    Suite {
+        name: "python-format",
+        program: ".xtask/venv/bin/ruff",
+        arguments: &["format", "--check", "."],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "python-lint",
+        program: ".xtask/venv/bin/ruff",
+        arguments: &["check", "."],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "python-types",
+        program: ".xtask/venv/bin/mypy",
+        arguments: &[],
+        folder: "bindings-python",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "python-stubs",
+        program: ".xtask/venv/bin/stubtest",
+        arguments: &["--mypy-config-file", "pyproject.toml", "tidegate"],
+        folder: "bindings-python",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "python",
+        program: ".xtask/venv/bin/pytest",
+        arguments: &["--quiet"],
+        folder: "bindings-python",
+        reading: Reading::Pytest,
+    },
+    Suite {
+        name: "wasm-format",
+        program: "cargo",
+        arguments: &["fmt", "--manifest-path", "wasm/pack/Cargo.toml", "--check"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "wasm-lint",
+        program: "cargo",
+        arguments: &[
+            "clippy",
+            "--quiet",
+            "--locked",
+            "--manifest-path",
+            "wasm/pack/Cargo.toml",
+            "--target-dir",
+            "target/pack",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "wasm",
+        program: "npm",
+        arguments: &["run", "--silent", "test", "--workspace", "tidegate-web"],
+        folder: "",
         reading: Reading::NodeTest,
     },
     Suite {
         name: "demo",
         program: "node",
         arguments: &["--import", "tsx", "examples/relay/demo/main.ts", "--quick"],
+        folder: "",
         reading: Reading::Whole,
     },
 ];
@@ -114,6 +193,7 @@ pub fn run(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
         println!("\n== {} ==", suite.name);
         let start = Instant::now();
         let mut command = workspace.command(suite.program, suite.arguments);
+        command.current_dir(workspace.path(suite.folder));
         let (succeeded, printed) = process::watched(&mut command)?;
         rows.push((suite.name, suite.reading.counts(succeeded, &printed), start.elapsed()));
     }
@@ -153,6 +233,15 @@ impl Reading {
                 failed: after(printed, "fail") + after(printed, "cancelled"),
                 not_run: after(printed, "skipped") + after(printed, "todo"),
             },
+            Self::Pytest => {
+                let closing = printed.lines().rfind(|line| line.contains(" in ")).unwrap_or("");
+                let count = |word| if closing.contains(word) { before(closing, word) } else { 0 };
+                Counts {
+                    passed: count(" passed"),
+                    failed: count(" failed") + count(" error"),
+                    not_run: count(" skipped") + count(" deselected") + count(" xfailed"),
+                }
+            }
         };
         // A suite that failed without a failed test (it did not compile, it crashed) is a failure all the same,
         // and so is one that ran nothing.
@@ -195,6 +284,16 @@ mod tests {
         let counts = Reading::NodeTest
             .counts(true, "ok 1\n# tests 9\n# pass 7\n# fail 0\n# cancelled 0\n# skipped 2\n");
         assert_eq!((counts.passed, counts.failed, counts.not_run), (7, 0, 2));
+    }
+
+    #[test]
+    fn the_closing_line_of_pytest_is_read() {
+        let printed = "..F.. in between\n1 failed, 24 passed, 2 skipped, 3 errors in 1.28s\n";
+        let counts = Reading::Pytest.counts(false, printed);
+        assert_eq!((counts.passed, counts.failed, counts.not_run), (24, 4, 2));
+        let printed = "======== 25 passed in 0.84s ========\n";
+        assert_eq!(Reading::Pytest.counts(true, printed).passed, 25);
+        assert_eq!(Reading::Pytest.counts(true, "no tests ran in 0.01s\n").failed, 1);
     }
 
     #[test]
