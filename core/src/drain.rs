@@ -883,6 +883,11 @@ impl Drain {
         self.intent
     }
 
+    /// The series of its operations, for a machine that shares one series among its parts.
+    pub(crate) fn operations(&mut self) -> &mut Operations {
+        &mut self.operations
+    }
+
     fn now(&self) -> Millis {
         self.clock.now()
     }

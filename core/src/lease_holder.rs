@@ -408,6 +408,17 @@ impl LeaseHolder {
         matches!(self.state, State::Holding | State::Yielding).then_some(self.epoch)
     }
 
+    /// How long the lease is sure from now on. Milliseconds; 0 while none is held.
+    #[must_use]
+    pub fn left(&self) -> Millis {
+        self.sure.map_or(0, |sure| until(self.now(), sure))
+    }
+
+    /// The series of its operations, for a machine that shares one series among its parts.
+    pub(crate) fn operations(&mut self) -> &mut Operations {
+        &mut self.operations
+    }
+
     fn now(&self) -> Millis {
         self.clock.now()
     }
@@ -763,8 +774,8 @@ impl Rules for LeaseHolder {
                 State::Claiming => self.finish(LeaseEnd::Unknown, effects),
                 State::Confirming | State::Holding | State::Resuming => self.release(intent, effects),
                 State::Yielding => self.drained(intent, effects),
-                // A second stop can only raise the intent, and extends nothing.
-                State::Releasing if intent > self.intent => {
+                // A second stop can only raise the intent, and extends nothing; a handoff asks for no release (H7).
+                State::Releasing if intent > self.intent && intent != Intent::Handoff => {
                     self.intent = intent;
                     self.ask(effects);
                 }
@@ -789,7 +800,7 @@ impl Rules for LeaseHolder {
             ),
             _ => format!("; {unanswered} times in a row nobody could say"),
         };
-        let left = self.sure.map_or(0, |sure| until(now, sure));
+        let left = self.left();
         let (because, waits_for) = match self.state {
             State::New => (String::from("nothing was asked yet"), ""),
             State::Claiming => (
@@ -820,6 +831,33 @@ impl Rules for LeaseHolder {
             because,
             waits_for: String::from(waits_for),
             next: self.next_timer().map(|timer| (until(now, timer.at), timer.why.as_str())),
+        }
+    }
+
+    fn random(&mut self) -> Option<&mut Random> {
+        Some(&mut self.random)
+    }
+
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        self.escalation.saturate(&self.config.retry);
+        if let Some(Ask::Running { operation, .. }) = &mut self.ask {
+            renumber("operation", operation);
+        }
+        renumber("operation", self.operations.counter());
+        // What only one state reads is forgotten in the others.
+        if self.state != State::Claiming {
+            self.predecessor = None;
+        }
+        if self.state != State::Yielding {
+            self.loss = LeaseLoss::Unrenewed;
+        }
+        if self.state != State::Releasing {
+            self.intent = Intent::Idle;
+        }
+        if self.state == State::Over {
+            self.epoch = 0;
+        } else {
+            self.end = LeaseEnd::NeverHeld;
         }
     }
 
@@ -878,7 +916,7 @@ impl LeaseHolder {
         );
         let has_lease = matches!(state, State::Holding | State::Resuming | State::Yielding);
         let issued = match ask {
-            Some(Ask::Running { operation, .. }) => operation > 0 && operation == self.operations.issued(),
+            Some(Ask::Running { operation, .. }) => operation > 0 && operation <= self.operations.issued(),
             _ => true,
         };
         let known = has_lease || matches!(state, State::Confirming | State::Releasing);

@@ -412,6 +412,13 @@ impl Rules for Successor {
         }
     }
 
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        if let Some(operation) = &mut self.operation {
+            renumber("operation", operation);
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         to.number(self.clock.now());
@@ -447,6 +454,11 @@ impl Successor {
     #[must_use]
     pub fn accepts(&self) -> bool {
         self.accepting
+    }
+
+    /// The series of its operations, for a machine that shares one series among its parts.
+    pub(crate) fn operations(&mut self) -> &mut Operations {
+        &mut self.operations
     }
 
     fn reject(&self, code: RejectionCode, input: &Input) -> Rejection {
