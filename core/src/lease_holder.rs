@@ -763,8 +763,8 @@ impl Rules for LeaseHolder {
                 State::Claiming => self.finish(LeaseEnd::Unknown, effects),
                 State::Confirming | State::Holding | State::Resuming => self.release(intent, effects),
                 State::Yielding => self.drained(intent, effects),
-                // A second stop can only raise the intent, and extends nothing.
-                State::Releasing if intent > self.intent => {
+                // A second stop can only raise the intent, and extends nothing; a handoff asks for no release (H7).
+                State::Releasing if intent > self.intent && intent != Intent::Handoff => {
                     self.intent = intent;
                     self.ask(effects);
                 }
@@ -820,6 +820,33 @@ impl Rules for LeaseHolder {
             because,
             waits_for: String::from(waits_for),
             next: self.next_timer().map(|timer| (until(now, timer.at), timer.why.as_str())),
+        }
+    }
+
+    fn random(&mut self) -> Option<&mut Random> {
+        Some(&mut self.random)
+    }
+
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        self.escalation.saturate(&self.config.retry);
+        if let Some(Ask::Running { operation, .. }) = &mut self.ask {
+            renumber("operation", operation);
+        }
+        renumber("operation", self.operations.counter());
+        // What only one state reads is forgotten in the others.
+        if self.state != State::Claiming {
+            self.predecessor = None;
+        }
+        if self.state != State::Yielding {
+            self.loss = LeaseLoss::Unrenewed;
+        }
+        if self.state != State::Releasing {
+            self.intent = Intent::Idle;
+        }
+        if self.state == State::Over {
+            self.epoch = 0;
+        } else {
+            self.end = LeaseEnd::NeverHeld;
         }
     }
 
