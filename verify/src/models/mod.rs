@@ -5,6 +5,8 @@ pub mod close;
 pub mod connect;
 pub mod directory;
 pub mod drain;
+pub mod lease;
+pub mod lease_holder;
 pub mod peer;
 pub mod rows;
 pub mod tunnel;
@@ -18,6 +20,7 @@ crate::subjects! {
     tidegate::backoff::Backoff, tidegate::backoff::State, |machine| find(tidegate::Rules::state(machine));
     tidegate::directory::Directory, tidegate::directory::State, |machine| find(tidegate::Rules::state(machine));
     tidegate::drain::Drain, tidegate::drain::Phase, |machine| machine.phase();
+    tidegate::lease::Lease, tidegate::lease::LeaseState, |machine| machine.row().state();
     tidegate::peer::Peer, tidegate::peer::State, |machine| machine.at();
     tidegate::tunnel::Tunnel, tidegate::tunnel::State, |machine| machine.place();
 }
@@ -52,6 +55,7 @@ pub struct Entry {
 #[must_use]
 pub fn all() -> Vec<Entry> {
     use tidegate::{backoff::Backoff, directory::Directory, drain::Drain, peer::Peer, tunnel::Tunnel};
+    use tidegate::{lease::Lease, lease_holder::LeaseHolder};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
         Entry {
@@ -95,6 +99,22 @@ pub fn all() -> Vec<Entry> {
                 prove("tunnel", bounds, world, options)
             },
             draw: Some(|options| drawing(AloneWorld::<Tunnel>::new(tunnel::smallest()), options)),
+        },
+        Entry {
+            name: "lease",
+            prove: |size, options| {
+                let (bounds, world) = lease::world(size);
+                prove("lease", bounds, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Lease>::bounded(lease::configs(), 2), options)),
+        },
+        Entry {
+            name: "lease holder",
+            prove: |_, options| {
+                let world = AloneWorld::<LeaseHolder>::new(lease_holder::configs());
+                prove("lease holder", lease_holder::BOUNDS, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<LeaseHolder>::new(lease_holder::configs()), options)),
         },
         Entry {
             name: "tunnel × relay",
