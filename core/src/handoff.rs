@@ -790,6 +790,29 @@ impl Rules for Handoff {
         }
     }
 
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        match &mut self.stage {
+            Stage::Running | Stage::Queued { .. } | Stage::Gone => {}
+            Stage::Upgrading { generation, flight, .. } => {
+                renumber("operation", generation);
+                match flight {
+                    Flight::Capturing { operation, .. }
+                    | Flight::Looking { operation, .. }
+                    | Flight::Killing { operation, .. }
+                    | Flight::Undoing { operation, .. } => renumber("operation", operation),
+                    Flight::Spawning | Flight::WaitingReady | Flight::Acknowledged | Flight::Settling => {}
+                }
+            }
+            Stage::Draining { generation, pid_file, lease, .. } => {
+                renumber("operation", generation);
+                for pending in [pid_file, lease].into_iter().flatten() {
+                    renumber("operation", &mut pending.operation);
+                }
+            }
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         to.number(self.clock.now());

@@ -412,6 +412,13 @@ impl Rules for Successor {
         }
     }
 
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        if let Some(operation) = &mut self.operation {
+            renumber("operation", operation);
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         to.number(self.clock.now());
@@ -443,6 +450,12 @@ impl Rules for Successor {
 }
 
 impl Successor {
+    /// Where it is.
+    #[must_use]
+    pub fn at(&self) -> State {
+        self.state
+    }
+
     /// Whether it accepts on the sockets, as far as its host has said.
     #[must_use]
     pub fn accepts(&self) -> bool {
