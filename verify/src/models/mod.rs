@@ -6,6 +6,7 @@ pub mod connect;
 pub mod directory;
 pub mod drain;
 pub mod peer;
+pub mod replace;
 pub mod rows;
 pub mod takeover;
 pub mod tunnel;
@@ -131,6 +132,14 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, world) = takeover::world(size);
                 prove("handoff × successor", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "drain × handoff",
+            prove: |size, options| {
+                let (bounds, world) = replace::world(size);
+                prove("drain × handoff", bounds, world, options)
             },
             draw: None,
         },
