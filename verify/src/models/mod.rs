@@ -8,7 +8,9 @@ pub mod drain;
 pub mod lease;
 pub mod lease_holder;
 pub mod peer;
+pub mod replace;
 pub mod rows;
+pub mod takeover;
 pub mod tunnel;
 
 use tidegate::Name;
@@ -23,6 +25,27 @@ crate::subjects! {
     tidegate::lease::Lease, tidegate::lease::LeaseState, |machine| machine.row().state();
     tidegate::peer::Peer, tidegate::peer::State, |machine| machine.at();
     tidegate::tunnel::Tunnel, tidegate::tunnel::State, |machine| machine.place();
+    tidegate::successor::Successor, tidegate::successor::State, |machine| machine.at();
+}
+
+/// Declares subjects whose states have no type of their own: the names that they go by.
+macro_rules! named {
+    ($($Machine:ty, $name:literal: $($state:literal)*);* $(;)?) => {
+        $(impl crate::world::Subject for $Machine {
+            const STATES: tidegate::NameSpec =
+                tidegate::NameSpec { name: $name, doc: &[], values: &[$(($state, &[])),*] };
+            fn place(&self) -> usize {
+                let name = tidegate::Rules::state(self);
+                Self::STATES.values.iter().position(|(state, _)| *state == name).unwrap_or(0)
+            }
+        })*
+    };
+}
+
+named! {
+    tidegate::handoff::Handoff, "HandoffState": "running" "queued" "spawning" "waiting-ready" "capturing" "acknowledged"
+        "settling" "looking" "killing" "undoing" "draining" "stopping" "gone";
+    tidegate::stack::Stack, "StackState": "idle" "starting" "up" "restarting" "stopping" "stopped";
 }
 
 /// The state of this name.
@@ -121,6 +144,22 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
                 prove("tunnel × relay", bounds, connect::Connect::new(configs), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "handoff × successor",
+            prove: |size, options| {
+                let (bounds, world) = takeover::world(size);
+                prove("handoff × successor", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "drain × handoff",
+            prove: |size, options| {
+                let (bounds, world) = replace::world(size);
+                prove("drain × handoff", bounds, world, options)
             },
             draw: None,
         },
