@@ -73,6 +73,49 @@ export {
   type ReconnectingWebSocketOptions,
   SocketCloseEvent,
 } from './reconnecting-web-socket.js'
+export {
+  type Leak,
+  NotDone,
+  RecordedError,
+  type SagaEnd,
+  SagaError,
+  type SagaFailure,
+  SagaFenced,
+  SagaHalted,
+  SagaKeyReused,
+  SagaNotStuck,
+  SagaRefused,
+  SagaRolledBack,
+  SagaStuck,
+  SagaUnderWay,
+  SagaUnknown,
+  StepInterrupted,
+  StepTimeout,
+  type UndoFailure,
+} from './saga/errors.js'
+export type { SagaEvents } from './saga/events.js'
+export { FileJournal } from './saga/file-journal.js'
+export {
+  type JournalAppend,
+  JournalFenced,
+  JournalRefused,
+  type JournalWriter,
+  type SagaJournal,
+  type SagaJournalFault,
+  type SagaStanding,
+  type TakenOver,
+} from './saga/journal.js'
+export { MemoryJournal } from './saga/memory-journal.js'
+export type { SagaOptions, SagaStepOptions, StepCall, UndoCall } from './saga/step.js'
+export {
+  type AnySaga,
+  type Recovered,
+  type RecoverOptions,
+  recover,
+  Saga,
+  type SagaRunOptions,
+  saga,
+} from './saga.js'
 export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
 export {
   type BackoffOptions,

@@ -18,6 +18,8 @@ export interface CoreCalls extends FlatCalls {
   state(handle: number): string
   explain(handle: number): string
   snapshot(handle: number, now: number): Uint8Array
+  journalFrame(record: string, payload: Uint8Array): Uint8Array
+  journalRecords(bytes: Uint8Array): string
   schema(): string
   version(): string
 }
@@ -95,6 +97,8 @@ export const native: Native = {
   state: loaded.state,
   explain: loaded.explain,
   snapshot: loaded.snapshot,
+  journalFrame: loaded.journalFrame,
+  journalRecords: loaded.journalRecords,
   schema: loaded.schema,
   version: loaded.version,
   refuseHandshakes: loaded.refuseHandshakes,

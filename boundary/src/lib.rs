@@ -14,6 +14,7 @@
 
 mod case;
 mod erased;
+mod journal;
 mod json;
 mod schema;
 pub mod script;
@@ -21,6 +22,7 @@ mod table;
 
 pub use case::Case;
 pub use erased::{Erased, FlatAnswer};
+pub use journal::{journal_frame, journal_records};
 pub use schema::schema;
 pub use table::{CallError, CreateError, Table};
 
