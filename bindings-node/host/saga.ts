@@ -25,6 +25,7 @@ import { JournalRefused, readFrames, type SagaJournal, standingAfter } from './s
 import { decodeValue } from './saga/payload.js'
 import {
   type AnyStep,
+  asWritten,
   configOf,
   type NamedStep,
   type SagaOptions,
@@ -215,8 +216,13 @@ export class Saga<
     const faults: Fault[] = []
     const config = configOf(this.#steps, this.#options, faults)
     if (faults.length > 0) throw new ConfigError(`the saga ${this.name}`, faults)
-    // The core finds what is wrong with the graph.
-    new Machine('saga', { config, perform: () => {} }).close()
+    try {
+      // The core finds what is wrong with the graph.
+      new Machine('saga', { config, perform: () => {} }).close()
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      throw new ConfigError(`the saga ${this.name}`, error.faults.map(asWritten))
+    }
     this.#definition = { name: this.name, steps: [...this.#steps], config, report: reporterOf(this) }
     return this.#definition
   }

@@ -366,13 +366,16 @@ export class Execution {
     this.#calls.set(operation, controller)
     const name = this.#nameOf(effect.step)
     let timer: NodeJS.Timeout | undefined
-    // The machine has the same limit; this one tells the function.
+    // A moment before the machine gives it up, so that the function hears why.
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        const error = new StepTimeout(effect.type, name, limit)
-        reject(error)
-        controller.abort(error)
-      }, limit)
+      timer = setTimeout(
+        () => {
+          const error = new StepTimeout(effect.type, name, limit)
+          reject(error)
+          controller.abort(error)
+        },
+        Math.max(limit - 1, 1),
+      )
     })
     let answer: SagaInput
     try {

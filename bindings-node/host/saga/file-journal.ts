@@ -58,6 +58,11 @@ export class FileJournal implements SagaJournal {
     } finally {
       await rm(draft)
     }
+    if ((await filesOf(folder)).claimed > 1) {
+      // Its first file was gone because somebody has taken it over.
+      await file.close()
+      return undefined
+    }
     await syncFolder(folder)
     await syncFolder(this.#folder)
     if (made !== undefined && made !== folder) await syncFolder(dirname(made))
@@ -75,9 +80,15 @@ export class FileJournal implements SagaJournal {
     const frames = framesIn(saga, found)
     const draft = join(folder, `${token}.draft`)
     const file = await writeSynced(draft, Buffer.concat(frames))
-    await rename(draft, join(folder, `${token}.journal`))
-    await syncFolder(folder)
-    await removeOlder(folder, token)
+    try {
+      await rename(draft, join(folder, `${token}.journal`))
+      await syncFolder(folder)
+      await removeOlder(folder, token)
+    } catch (error) {
+      await file.close()
+      // Whoever removed it has a higher token.
+      throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? new JournalFenced(saga) : error
+    }
     // As it was, so that recovery can say that there was a torn record.
     return { writer: new FileWriter(saga, folder, token, file, frames), bytes: found }
   }
@@ -127,7 +138,7 @@ export class FileJournal implements SagaJournal {
       const bytes = await readIfThere(path)
       // Gone when it was taken over just now: there is a newer one.
       if (bytes !== undefined)
-        return { bytes, touched: await stat(path).then(({ mtimeMs }) => mtimeMs, Date.now) }
+        return { bytes, touched: await stat(path).then(({ mtimeMs }) => Math.floor(mtimeMs), Date.now) }
     }
   }
 

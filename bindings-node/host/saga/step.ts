@@ -115,6 +115,21 @@ export function configOf(steps: readonly NamedStep[], options: SagaOptions, faul
   return defined(config)
 }
 
+/** What options are called here, by the name of the core's field. */
+const WRITTEN: Record<string, string> = {
+  limit: 'timeout',
+  lateness: 'latenessBound',
+  undoLimit: 'undoTimeout',
+  verifyLimit: 'verifyTimeout',
+  appendLimit: 'journalTimeout',
+  compensation: 'pivot',
+}
+
+/** A fault of the core's config, as one of the options. */
+export function asWritten({ field, ...fault }: Fault): Fault {
+  return { ...fault, field: field.replace(/[^.]+$/, (name) => WRITTEN[name] ?? name) }
+}
+
 function stepOf(
   { name, after, options }: NamedStep,
   read: (field: string, duration: Duration | undefined) => number | undefined,
