@@ -81,7 +81,8 @@ export class Execution {
   readonly #errors = new Map<string, unknown>()
   readonly #undoErrors: UndoFailure[] = []
   readonly #fellBack: string[] = []
-  readonly #calls = new Map<number, AbortController>()
+  /** The calls that are under way, by operation. */
+  readonly #calls = new Map<number, { readonly effect: Call; readonly controller: AbortController }>()
   /** What was last begun to take a step back. */
   readonly #directions = new Map<string, UndoFailure['direction']>()
   #resolve: (outputs: Outputs) => void = () => {}
@@ -186,7 +187,7 @@ export class Execution {
         void this.#call(effect)
         break
       case 'abort':
-        this.#calls.get(effect.operation)?.abort(this.#abortReason())
+        this.#calls.get(effect.operation)?.controller.abort(this.#abortReason())
         break
       case 'recovered':
         this.#report('recovered', { records: effect.sequence, torn: effect.torn })
@@ -249,7 +250,7 @@ export class Execution {
     const sagas = underWay.get(this.#journal)
     if (sagas?.get(this.id) === this) sagas.delete(this.id)
     this.#machine.close()
-    for (const call of this.#calls.values()) call.abort(error)
+    for (const { controller } of this.#calls.values()) controller.abort(error)
     const closed = this.#writer?.close() ?? Promise.resolve()
     const settle = () => {
       if (error === undefined) {
@@ -363,7 +364,7 @@ export class Execution {
   async #call(effect: Call): Promise<void> {
     const { operation, limit } = effect
     const controller = new AbortController()
-    this.#calls.set(operation, controller)
+    this.#calls.set(operation, { effect, controller })
     const name = this.#nameOf(effect.step)
     let timer: NodeJS.Timeout | undefined
     // A moment before the machine gives it up, so that the function hears why.
@@ -445,12 +446,23 @@ export class Execution {
     const limit = this.#definition.config.steps?.find(({ name }) => name === step)?.limit ?? 10_000
     const error = new StepTimeout('do', step, limit)
     this.#errors.set(errorKey(step, attempt), error)
+    this.#tellLate(step, 'do', error)
     return error
   }
 
   #undoErrorOf(step: string, attempt: number): unknown {
     const limit = this.#definition.config.steps?.find(({ name }) => name === step)?.undoLimit ?? 10_000
-    return this.#undoFailed(step, attempt, new StepTimeout('undo', step, limit)).error
+    const direction = this.#directions.get(step) ?? 'undo'
+    const { error } = this.#undoFailed(step, attempt, new StepTimeout(direction, step, limit))
+    this.#tellLate(step, direction, error)
+    return error
+  }
+
+  /** Tells a call that it is out of time, when the machine knew that before this file's timer. */
+  #tellLate(step: string, type: Call['type'], error: unknown): void {
+    for (const { effect, controller } of this.#calls.values()) {
+      if (effect.type === type && this.#nameOf(effect.step) === step) controller.abort(error)
+    }
   }
 
   /** Keeps the first error of each attempt. */
