@@ -18,6 +18,8 @@ export interface CoreCalls extends FlatCalls {
   state(handle: number): string
   explain(handle: number): string
   snapshot(handle: number, now: number): Uint8Array
+  leaseDecide(row: string, command: string, now: number, terms: string): string
+  leaseMeaning(question: string, answer: string): string
   schema(): string
   version(): string
 }
@@ -95,6 +97,8 @@ export const native: Native = {
   state: loaded.state,
   explain: loaded.explain,
   snapshot: loaded.snapshot,
+  leaseDecide: loaded.leaseDecide,
+  leaseMeaning: loaded.leaseMeaning,
   schema: loaded.schema,
   version: loaded.version,
   refuseHandshakes: loaded.refuseHandshakes,

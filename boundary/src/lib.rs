@@ -15,12 +15,14 @@
 mod case;
 mod erased;
 mod json;
+mod lease;
 mod schema;
 pub mod script;
 mod table;
 
 pub use case::Case;
 pub use erased::{Erased, FlatAnswer};
+pub use lease::{lease_decide, lease_meaning};
 pub use schema::schema;
 pub use table::{CallError, CreateError, Table};
 

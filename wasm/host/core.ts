@@ -40,6 +40,8 @@ export interface Exports {
   state(handle: number): string
   explain(handle: number): string
   snapshot(handle: number, now: number): Uint8Array
+  leaseDecide(row: string, command: string, now: number, terms: string): string
+  leaseMeaning(question: string, answer: string): string
   schema(): string
   version(): string
 }
@@ -166,6 +168,8 @@ export function bind(exports: Exports): Core {
     state: guard(exports.state),
     explain: guard(exports.explain),
     snapshot: guard(exports.snapshot),
+    leaseDecide: guard(exports.leaseDecide),
+    leaseMeaning: guard(exports.leaseMeaning),
     schema: guard(exports.schema),
     version: guard(exports.version),
   }
