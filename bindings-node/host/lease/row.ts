@@ -118,7 +118,8 @@ const KEPT: Record<LeaseState, readonly (keyof LeaseRow)[]> = {
 }
 
 const SAME = 1
-const OTHER = 2
+/** The number of an organization that is not the row's. */
+export const OTHER = 2
 
 /**
  * What a command does to a row at the store's `now`: the core decides.

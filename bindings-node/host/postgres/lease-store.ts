@@ -6,11 +6,20 @@
  * differential test proves it equal to the core's decision.
  */
 
+import type { EventEmitter } from 'node:events'
 import { type Duration, milliseconds } from '../duration.js'
 import { TidegateError } from '../errors.js'
 import type { LeaseConfig } from '../generated.js'
 import { LeaseStoreUnavailable } from '../lease/errors.js'
-import { type Decided, decideLease, type LeaseCommand, type LeaseRow, LIVE, MAX_EPOCH } from '../lease/row.js'
+import {
+  type Decided,
+  decideLease,
+  type LeaseCommand,
+  type LeaseRow,
+  LIVE,
+  MAX_EPOCH,
+  OTHER,
+} from '../lease/row.js'
 import type { AllocateCommand, GatewayCommand, LeaseStore, ListedRow } from '../lease/store.js'
 import { type PostgresConnection, type PostgresPool, schemaName } from './pool.js'
 
@@ -41,6 +50,10 @@ const COLUMNS = ['gateway', 'address', ...CHANGED].map((column) => {
 const SELECTED = `${COLUMNS.join(', ')}, ${milli('statement_timestamp()')} AS now`
 const LIVE_STATES = LIVE.map((state) => `'${state}'`).join(', ')
 const UNIQUE_VIOLATION = '23505'
+
+/** A client of `pg` tells of a lost connection beside failing the query: unheard, that would end the process. */
+type Client = PostgresConnection & Partial<Pick<EventEmitter, 'on' | 'off'>>
+const ignore = () => {}
 
 /** A store in PostgreSQL. */
 export class PostgresLeaseStore implements LeaseStore {
@@ -124,7 +137,7 @@ export class PostgresLeaseStore implements LeaseStore {
       },
       after,
       answer: { type: 'allocated', epoch, limit },
-      effects: [{ type: 'entered', state, epoch, organization: 1, cause: null }],
+      effects: [{ type: 'entered', state, epoch, organization: OTHER, cause: null }],
     }
   }
 
@@ -185,15 +198,21 @@ export class PostgresLeaseStore implements LeaseStore {
     const connected = this.#pool.connect().then((taken) => {
       if (over) taken.release()
       else client = taken
+      ;(taken as Client).on?.('error', ignore)
       return taken
     })
+    const release = (broken: boolean) => {
+      if (client === undefined) return
+      ;(client as Client).off?.('error', ignore)
+      client.release(broken)
+    }
     try {
       const result = await Promise.race([connected.then(command), late])
-      client?.release()
+      release(false)
       return result
     } catch (cause) {
       // Its transaction may be open, or the answer on its way: the next command gets another client.
-      client?.release(true)
+      release(true)
       if (cause instanceof TidegateError) throw cause
       throw new LeaseStoreUnavailable(what, { cause })
     } finally {
