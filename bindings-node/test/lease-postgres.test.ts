@@ -29,7 +29,7 @@ describe('leases in PostgreSQL', () => {
 
   it('allocates by its one statement exactly as the core decides', async () => {
     const { store } = await fresh()
-    const pool = await poolOf(store, 12, { terms: TERMS })
+    const pool = await poolOf(store, 8, { terms: TERMS })
     const random = seeded(7)
     const organizations = Array.from({ length: 9 }, (_, n) => `organization ${n}`)
     const grants: { gateway: string; epoch: number }[] = []
@@ -41,7 +41,7 @@ describe('leases in PostgreSQL', () => {
         type: 'allocate',
         organization,
         // A third are requests that were granted before, to whomever.
-        request: (random(3) === 0 && before.get(`g${1 + random(12)}`)?.request) || `request ${step}`,
+        request: (random(3) === 0 && before.get(`g${1 + random(8)}`)?.request) || `request ${step}`,
         hostname: `${organization}.example`,
       }
       const decided = await store.allocate(command, TERMS)
