@@ -27,7 +27,7 @@ export interface EmbeddedLeaseStoreOptions {
 }
 
 /** The journal is written anew when it has more lines than this and than eight for each row. */
-const LINES = 10_000
+const LINES = 1_000
 
 /** Rows that are to be written, and who waits for that. */
 interface Batch {
