@@ -272,11 +272,10 @@ export function replay(language: string, calls: CoreCalls, words: StepWords): vo
   test('every machine has vectors and a digest', () => {
     const names = shim.schema.machines.map((machine) => machine.name).sort()
     assert.deepEqual([...new Set(digests.map(({ machine }) => machine))].sort(), names)
-    assert.deepEqual(
-      Object.keys(index.files)
-        .map((file) => file.replace('.json', ''))
-        .sort(),
-      names,
-    )
+    const files = Object.keys(index.files).map((file) => file.replace('.json', ''))
+    const written = files.filter((file) => !file.startsWith('generated-'))
+    assert.deepEqual(written.sort(), names, 'hand-written ones of every machine')
+    const generated = files.filter((file) => file.startsWith('generated-'))
+    for (const file of generated) assert.ok(names.includes(file.replace('generated-', '')), file)
   })
 }

@@ -41,6 +41,40 @@ export {
 } from './http.js'
 export { type HttpOptions, HttpSource } from './http-source.js'
 export {
+  EmbeddedLeaseStore,
+  type EmbeddedLeaseStoreOptions,
+} from './lease/embedded-store.js'
+export {
+  LeaseRefused,
+  LeaseStoreError,
+  LeaseStoreUnavailable,
+  PoolExhausted,
+  UnknownGateway,
+} from './lease/errors.js'
+export type { LeaseAnswer, LeaseGranter, LeaseQuestion } from './lease/granter.js'
+export type { Decided, LeaseCommand, LeaseReply, LeaseRow } from './lease/row.js'
+export type { AllocateCommand, GatewayCommand, LeaseStore, ListedRow } from './lease/store.js'
+export {
+  type BootAnswer,
+  type Handshake,
+  type HeldLease,
+  incarnation,
+  LeaseHolder,
+  type LeaseHolderEvents,
+  type LeaseHolderOptions,
+  LeaseOver,
+} from './lease-holder.js'
+export {
+  type Allocation,
+  LeasePool,
+  type LeasePoolEvents,
+  type LeasePoolOptions,
+  type LeaseTerms,
+  type PoolRow,
+  type Route,
+  type UnrouteContext,
+} from './lease-pool.js'
+export {
   Lifecycle,
   type LifecycleCounters,
   type LifecycleEvents,

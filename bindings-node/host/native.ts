@@ -20,6 +20,8 @@ export interface CoreCalls extends FlatCalls {
   snapshot(handle: number, now: number): Uint8Array
   journalFrame(record: string, payload: Uint8Array): Uint8Array
   journalRecords(bytes: Uint8Array): string
+  leaseDecide(row: string, command: string, now: number, terms: string): string
+  leaseMeaning(question: string, answer: string): string
   schema(): string
   version(): string
 }
@@ -99,6 +101,8 @@ export const native: Native = {
   snapshot: loaded.snapshot,
   journalFrame: loaded.journalFrame,
   journalRecords: loaded.journalRecords,
+  leaseDecide: loaded.leaseDecide,
+  leaseMeaning: loaded.leaseMeaning,
   schema: loaded.schema,
   version: loaded.version,
   refuseHandshakes: loaded.refuseHandshakes,

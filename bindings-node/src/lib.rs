@@ -179,6 +179,18 @@ pub fn journal_records(bytes: Uint8Array) -> String {
     tidegate_boundary::journal_records(&bytes)
 }
 
+/// What a command does to the row of a lease, as JSON.
+#[napi(catch_unwind)]
+pub fn lease_decide(row: String, command: String, now: f64, terms: String) -> Result<String> {
+    tidegate_boundary::lease_decide(&row, &command, now, &terms, Case::Camel).map_err(Error::from_reason)
+}
+
+/// What a granter's answer means to the holder of a lease, as JSON.
+#[napi(catch_unwind)]
+pub fn lease_meaning(question: String, answer: String) -> Result<String> {
+    tidegate_boundary::lease_meaning(&question, &answer, Case::Camel).map_err(Error::from_reason)
+}
+
 /// The description of every machine, as JSON.
 #[napi(catch_unwind)]
 pub fn schema() -> String {

@@ -105,9 +105,10 @@ pub fn answered(script: &Script) -> Result<Value, String> {
     for step in body["steps"].as_array_mut().into_iter().flatten() {
         let at = step["at"].as_f64().unwrap_or(0.0);
         let answer = match step.get("input") {
-            Some(input) => table.handle(handle, at, &input.to_string(), Case::Camel)?,
-            None => table.tick(handle, at, Case::Camel)?,
-        };
+            Some(input) => table.handle(handle, at, &input.to_string(), Case::Camel),
+            None => table.tick(handle, at, Case::Camel),
+        }
+        .map_err(|error| error.to_string())?;
         let answer: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
         let answer = match answer.get("rejection") {
             Some(rejection) => json!({"rejection": {"code": rejection["code"]}}),

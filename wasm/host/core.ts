@@ -42,6 +42,8 @@ export interface Exports {
   snapshot(handle: number, now: number): Uint8Array
   journalFrame(record: string, payload: Uint8Array): Uint8Array
   journalRecords(bytes: Uint8Array): string
+  leaseDecide(row: string, command: string, now: number, terms: string): string
+  leaseMeaning(question: string, answer: string): string
   schema(): string
   version(): string
 }
@@ -170,6 +172,8 @@ export function bind(exports: Exports): Core {
     snapshot: guard(exports.snapshot),
     journalFrame: guard(exports.journalFrame),
     journalRecords: guard(exports.journalRecords),
+    leaseDecide: guard(exports.leaseDecide),
+    leaseMeaning: guard(exports.leaseMeaning),
     schema: guard(exports.schema),
     version: guard(exports.version),
   }

@@ -197,6 +197,19 @@ pub fn journal_records(bytes: &[u8]) -> String {
     tidegate_boundary::journal_records(bytes)
 }
 
+/// What a command does to the row of a lease, as JSON.
+#[wasm_bindgen(js_name = leaseDecide)]
+pub fn lease_decide(row: &str, command: &str, now: f64, terms: &str) -> Result<String, JsError> {
+    tidegate_boundary::lease_decide(row, command, now, terms, Case::Camel)
+        .map_err(|message| JsError::new(&message))
+}
+
+/// What a granter's answer means to the holder of a lease, as JSON.
+#[wasm_bindgen(js_name = leaseMeaning)]
+pub fn lease_meaning(question: &str, answer: &str) -> Result<String, JsError> {
+    tidegate_boundary::lease_meaning(question, answer, Case::Camel).map_err(|message| JsError::new(&message))
+}
+
 /// The description of every machine, as JSON.
 #[wasm_bindgen]
 pub fn schema() -> String {

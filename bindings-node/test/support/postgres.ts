@@ -139,7 +139,8 @@ class Server implements PostgresServer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill()
-    await rm(this.#folder, { recursive: true, force: true })
+    // What it had started may still be writing when it has exited.
+    await rm(this.#folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
 
   get #data(): string {
