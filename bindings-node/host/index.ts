@@ -140,7 +140,7 @@ export {
   type TakenOver,
 } from './saga/journal.js'
 export { MemoryJournal } from './saga/memory-journal.js'
-export type { SagaOptions, SagaStepOptions, StepCall, UndoCall } from './saga/step.js'
+export type { Because, SagaOptions, SagaStepOptions, StepCall, UndoCall } from './saga/step.js'
 export {
   type AnySaga,
   type Recovered,

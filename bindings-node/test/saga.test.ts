@@ -557,6 +557,27 @@ describe('recovery', () => {
     assert.deepEqual(answers, [{ gateway: 7, id: 's/k' }])
   })
 
+  test('an undo knows why, also in a later life', async () => {
+    const said: unknown[] = []
+    const definition = (undo: () => unknown) =>
+      saga('s', { journalTimeout: 60_000 })
+        .step('a', { run: () => {}, undo: ({ because }) => [said.push(because), undo()], ...QUICK })
+        .step('b', {
+          run: () => {
+            throw new NotDone('no')
+          },
+        })
+    await failure(definition(() => {}).run(undefined, { journal: new MemoryJournal() }), SagaRolledBack)
+    const records = 6 // started, a's intent and done, b's intent and failed, unwinding
+    const journal = await crashed(
+      definition(() => {}),
+      'k',
+      records,
+    )
+    await recover([definition(() => {})], journal)
+    assert.deepEqual(said, Array(2).fill({ reason: 'step-failed', step: 'b' }))
+  })
+
   test('the error that an earlier process met is told from its journal', async () => {
     const world = new World()
     const definition = () =>

@@ -6,7 +6,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { RejectedError } from '../errors.js'
-import type { SagaConfig, SagaEffect, SagaInput } from '../generated.js'
+import {
+  type SagaCause,
+  type SagaConfig,
+  type SagaEffect,
+  type SagaInput,
+  sagaCauseValues,
+} from '../generated.js'
 import { type Explanation, Machine } from '../machine.js'
 import {
   type Leak,
@@ -37,7 +43,7 @@ import {
   standingAfter,
 } from './journal.js'
 import { decodeError, decodeValue, encodeError, encodeValue } from './payload.js'
-import type { NamedStep, UndoCall } from './step.js'
+import type { Because, NamedStep, UndoCall } from './step.js'
 
 /** What is needed of a definition. */
 export interface Definition {
@@ -90,6 +96,7 @@ export class Execution {
   #writer: JournalWriter | undefined
   #beginning: Beginning | undefined
   #cancelled: unknown
+  #because: Because | undefined
   #leaked: Leak[] = []
   #journalError: unknown
   /** Whether a saga with this key was there before this one began. */
@@ -192,9 +199,12 @@ export class Execution {
       case 'recovered':
         this.#report('recovered', { records: effect.sequence, torn: effect.torn })
         break
-      case 'unwinding':
-        this.#report('unwinding', this.#failure(effect))
+      case 'unwinding': {
+        const failure = this.#failure(effect)
+        this.#because = { reason: failure.reason, step: failure.step }
+        this.#report('unwinding', failure)
         break
+      }
       case 'fell-back':
         this.#fellBack.push(this.#nameOf(effect.step))
         this.#report('fellBack', { step: this.#nameOf(effect.step) })
@@ -321,7 +331,7 @@ export class Execution {
   }
 
   /** Takes what was added to a record. */
-  #remember({ kind, step, attempt, payload }: ReadRecord): void {
+  #remember({ kind, step, attempt, value, payload }: ReadRecord): void {
     const name = this.#nameOf(step ?? -1)
     switch (kind) {
       case 'started': {
@@ -354,6 +364,10 @@ export class Execution {
         this.#fellBack.push(name)
         break
       case 'unwinding':
+        this.#because = {
+          reason: sagaCauseValues[value] as SagaCause,
+          step: step === null ? undefined : name,
+        }
         if (step === null) this.#cancelled = decodeError(payload)
         break
     }
@@ -398,6 +412,7 @@ export class Execution {
       input: this.#beginning?.input,
       outputs: { ...this.#outputs },
       output: this.#outputs[name],
+      because: this.#because,
       id: this.id,
       key: `${this.id}/${name}/${direction}`,
       attempt: effect.type === 'verify' ? 1 : effect.attempt,

@@ -2,7 +2,7 @@
 
 import { type Duration, milliseconds } from '../duration.js'
 import type { Fault } from '../errors.js'
-import type { SagaConfig, SagaStep } from '../generated.js'
+import type { SagaCause, SagaConfig, SagaStep } from '../generated.js'
 import type { BackoffOptions } from '../tunnel/options.js'
 
 /** What every function of a step is given. */
@@ -28,6 +28,15 @@ export interface StepCall<Input, Outputs> {
 export interface UndoCall<Input, Outputs, Output> extends StepCall<Input, Outputs> {
   /** What the step answered; none when it gave no answer: it may have had its effect all the same. */
   readonly output: Output | undefined
+  /** Why the saga is undone: a step, or a cancel. None for a probe that is made before that. */
+  readonly because: Because | undefined
+}
+
+/** Why a saga is undone. */
+export interface Because {
+  readonly reason: SagaCause
+  /** The step that failed, if one did. */
+  readonly step: string | undefined
 }
 
 /** A step. Durations are milliseconds or texts such as `'5s'`. */
