@@ -38,6 +38,7 @@ import {
 } from './health.js'
 import type { AnyHttpServer } from './http.js'
 import { type HttpOptions, HttpSource } from './http-source.js'
+import type { LeaseHolder } from './lease-holder.js'
 import { type Explanation, Machine } from './machine.js'
 import { DEFAULT_SIGNALS, exitCodeOf, listenToSignals, type SignalIntents } from './signals.js'
 import {
@@ -221,6 +222,9 @@ type Times = typeof DEFAULTS
 const RESTART_CODE = 1012
 const DECOMMISSION_CODE = 1001
 
+/** What the step that gives a lease back may take beyond the holder's own limit. */
+const LEASE_SLACK = 100
+
 /** The longest delay of a timer of Node's. */
 const LONGEST = 2_147_483_647
 
@@ -260,6 +264,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   readonly #times: Times
   readonly #sources: DrainSource[] = []
   readonly #steps: Step[] = []
+  #leaseStep: Step | undefined
   readonly #stopping = new AbortController()
   readonly #endingStreams = new AbortController()
   readonly #failures: StepFailure[] = []
@@ -407,6 +412,37 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   }
 
   /**
+   * Serves under this lease: begins the drain when the lease is lost, in time for it, and tells the granter of the
+   * stop and what for, as the last step. What else has to be done while the gateway is surely ours goes into
+   * release steps, whenever they are added.
+   *
+   * @throws ConfigError when a stop may take longer than the holder leaves it before its lease ends.
+   */
+  lease(holder: LeaseHolder): this {
+    const { killBudget } = this.#times
+    if (holder.drainLimit < killBudget) {
+      const message = `is ${holder.drainLimit} ms, but a stop may take the kill budget of ${killBudget} ms: raise it to that`
+      throw new ConfigError('lease-holder', [{ code: 'contradiction', field: 'drain', message }])
+    }
+    if (this.#machine || this.#leaseStep)
+      throw new Error('one lease, and before start(): the budget counts it')
+    holder.on('drain', ({ loss }) => void this.stop(loss === 'handed-over' ? 'handoff' : 'restart'))
+    holder.on('halt', () => void this.force())
+    holder.on('over', () => {
+      if (!this.stopping.aborted) void this.stop('restart')
+    })
+    this.#leaseStep = {
+      name: 'lease',
+      kind: 'release',
+      run: ({ intent }) => holder.stop(intent),
+      // The holder keeps its limit by itself; it is to say so first.
+      limit: holder.releaseLimit + LEASE_SLACK,
+      attempts: undefined,
+    }
+    return this
+  }
+
+  /**
    * Starts: ready from here, unless a signal or a {@link stop} came first. No more steps can be added.
    *
    * @throws ConfigError naming every fault of the options and steps; the budget with its sum.
@@ -537,6 +573,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   /** Makes the machine: a config that cannot work is refused here, with all steps known (D9). */
   #open(): void {
     if (this.#machine) return
+    if (this.#leaseStep) this.#steps.push(this.#leaseStep)
     this.#machine = new Machine('drain', {
       config: this.#config(),
       perform: (effect: DrainEffect) => this.#perform(effect),
