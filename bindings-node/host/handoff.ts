@@ -62,6 +62,8 @@ export class Handoff {
   readonly #machine: Machine<'handoff'>
   #process: SuccessorProcess | undefined
   #generation = 0
+  /** Until the end of the successor's process is told. */
+  #ending: Promise<void> | undefined
   #state: FromOld['state']
   /** Who asks at this very moment, and whose upgrade is in flight or queued. */
   #asking: Asked | undefined
@@ -216,6 +218,7 @@ export class Handoff {
     this.#cause = undefined
     this.#state = undefined
     this.#process = undefined
+    this.#ending = undefined
     const generation = operation
     const inbox = successorInbox({
       message: (message) => this.#heard(generation, message),
@@ -230,7 +233,9 @@ export class Handoff {
         const successor = new SuccessorProcess(program, this.#host.sockets(), this.#host.older(), {
           data: (bytes) => inbox.push(bytes),
           closed: () => this.#machine.offer({ type: 'channel-closed', generation }),
-          exited: () => void this.#exited(successor, generation),
+          exited: () => {
+            this.#ending = this.#exited(successor, generation)
+          },
         })
         this.#process = successor
         await successor.running
@@ -290,8 +295,7 @@ export class Handoff {
     const end = performance.now() + EXIT_AFTER_CLOSE
     do await afterPoll(() => {})
     while (successor?.channelClosed && !successor.status && performance.now() < end)
-    // How it ended is told after one more poll.
-    if (successor?.status) await afterPoll(() => {})
+    await this.#ending
   }
 
   #answer(operation: number, what: Promise<unknown> | (() => Promise<unknown>), hook?: string): void {

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import {
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -77,20 +77,23 @@ export function endAll(): void {
 export class Generations {
   readonly lines: Line[] = []
   readonly dir = mkdtempSync(join(tmpdir(), 'handoff-'))
+  /** What successors are started as: Node, by another name. */
+  readonly program = join(this.dir, 'no-such-program')
   readonly first: ChildProcess
   readonly exited: Promise<{ code: number | null; signal: string | null }>
   errors = ''
   #plan: Plan
 
   constructor(
-    program: string,
+    script: string,
     plan: Plan,
     { through = [], env = {} }: { through?: string[]; env?: NodeJS.ProcessEnv } = {},
   ) {
+    this.withProgram()
     this.#plan = plan
-    this.plan({})
+    this.plan({ handoff: { command: this.program, args: [script], ...plan.handoff } })
     launched.add(this)
-    const [command = process.execPath, ...args] = [...through, process.execPath, program]
+    const [command = process.execPath, ...args] = [...through, process.execPath, script]
     this.first = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env, HANDOFF_DIR: this.dir },
@@ -165,30 +168,35 @@ export class Generations {
   }
 
   /** An upgrade that fails, until everything is as before. */
-  async refused(): Promise<NonNullable<Line['failed']>> {
+  async failed(): Promise<NonNullable<Line['failed']>> {
     const { upgraded, failed } = await this.upgrade()
     assert.ok(failed, `it was replaced by ${upgraded?.pid}`)
     return failed
+  }
+
+  /** Takes away what successors are started as. */
+  withoutProgram(): void {
+    rmSync(this.program)
+  }
+
+  /** Puts it back. */
+  withProgram(): void {
+    rmSync(this.program, { force: true })
+    symlinkSync(process.execPath, this.program)
   }
 
   /** The processes of this chain that are there now, zombies included. */
   processes(): number[] {
     const mark = `HANDOFF_DIR=${this.dir}`
     return pids().filter((pid) => {
-      if (pid === process.pid) return false
-      const text = (file: string) => {
-        try {
-          return readFileSync(`/proc/${pid}/${file}`, 'utf8')
-        } catch {
-          return ''
-        }
-      }
-      if (text('environ').split('\0').includes(mark)) return true
+      const [state, parent] = statusOf(pid)
       // A zombie has no environment any more.
-      const [state, parent] = text('stat')
-        .slice(text('stat').lastIndexOf(')') + 2)
-        .split(' ')
-      return state === 'Z' && this.lines.some((line) => line.pid === Number(parent))
+      if (state === 'Z') return this.lines.some((line) => line.pid === parent)
+      try {
+        return pid !== process.pid && readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(mark)
+      } catch {
+        return false
+      }
     })
   }
 
@@ -220,9 +228,21 @@ function pids(): number[] {
     .map(Number)
 }
 
-/** Whether there is such a process, a zombie included. */
+/** Whether there is such a process. A zombie counts, unless it is for the first process of the machine to reap. */
 export function exists(pid: number): boolean {
-  return existsSync(`/proc/${pid}`)
+  const [state, parent] = statusOf(pid)
+  return state !== undefined && !(state === 'Z' && parent === 1)
+}
+
+/** The state of a process and its parent. */
+function statusOf(pid: number): [state?: string, parent?: number] {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return [state as string, Number(parent)]
+  } catch {
+    return []
+  }
 }
 
 /** What a process has open, established connections left out: those come and go with its clients. */

@@ -92,7 +92,14 @@ async function speak(fault: Fault): Promise<void> {
     default:
   }
 }
-const SPEAKING: (Fault | undefined)[] = ['garbage', 'version', 'hang-up', 'ready-exit', 'ack-exit', 'stop-after-ack']
+const SPEAKING: (Fault | undefined)[] = [
+  'garbage',
+  'version',
+  'hang-up',
+  'ready-exit',
+  'ack-exit',
+  'stop-after-ack',
+]
 if (fault !== undefined && SPEAKING.includes(fault)) await speak(fault)
 
 const write = Socket.prototype.write
