@@ -27,9 +27,15 @@ export {
   NativeError,
   RejectedError,
   type Rejection,
+  TakeoverError,
   TidegateError,
+  UpgradeError,
+  type UpgradeObstacle,
 } from './errors.js'
 export type * from './generated.js'
+export type { ListenOptions } from './handoff/listeners.js'
+export type { HandoffOptions, PassedState } from './handoff/options.js'
+export type { Upgraded } from './handoff.js'
 export type { HealthAnswer, HealthHandler, ProbeRequest, ProbeResponse } from './health.js'
 export {
   type Aborted,

@@ -29,6 +29,10 @@ export interface CoreCalls extends FlatCalls {
 /** What the native part offers. */
 export interface Native extends CoreCalls {
   refuseHandshakes(socket: number): boolean
+  /** Missing on Windows. */
+  listenUnix?(path: string): number
+  /** Missing on Windows. */
+  notifyService?(socket: string, message: string): void
 }
 
 /** The platform as it is written in the names of files and packages: `linux-x64-gnu`. */
@@ -106,4 +110,6 @@ export const native: Native = {
   schema: loaded.schema,
   version: loaded.version,
   refuseHandshakes: loaded.refuseHandshakes,
+  ...(loaded.listenUnix && { listenUnix: loaded.listenUnix }),
+  ...(loaded.notifyService && { notifyService: loaded.notifyService }),
 }

@@ -15,6 +15,8 @@
 
 mod listener;
 mod packed;
+#[cfg(unix)]
+mod service;
 
 use std::cell::RefCell;
 
@@ -207,4 +209,18 @@ pub fn version() -> &'static str {
 #[napi(catch_unwind)]
 pub fn refuse_handshakes(socket: i32) -> bool {
     listener::refuse_handshakes(socket)
+}
+
+/// Listens on a unix socket whose path stays when the descriptor is closed (see `listener.rs`).
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn listen_unix(path: String) -> Result<i32> {
+    listener::listen_unix(&path).map_err(|error| Error::from_reason(error.to_string()))
+}
+
+/// Tells the service manager something (see `service.rs`).
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn notify_service(socket: String, message: String) -> Result<()> {
+    service::notify(&socket, &message).map_err(|error| Error::from_reason(error.to_string()))
 }
