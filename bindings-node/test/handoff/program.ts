@@ -116,7 +116,8 @@ let state = Buffer.alloc(plan.state?.bytes ?? 0, 7)
 const life = new Lifecycle({
   lameDuck: 0,
   grace: '20s',
-  minIdleAge: 250,
+  // A client that is stalled for a moment, on a busy machine, is not an idle one.
+  minIdleAge: 2_000,
   ...plan.options,
   handoff: {
     readyLimit: '10s',
