@@ -1,0 +1,151 @@
+/**
+ * The allocation of a gateway to an organization: five steps, each of which can fail, hang, or do its work without
+ * saying so. See docs/guides/allocation.md.
+ */
+
+import { type Duration, type LeasePool, LeaseRefused, NotDone, PoolExhausted, saga } from 'tidegate'
+import type { Handshakes } from './handshake.ts'
+import { type Dns, type ReverseProxy, type Route, unroute, untilRouted } from './route.ts'
+
+/** What an allocation needs. */
+export interface World {
+  readonly pool: LeasePool
+  readonly dns: Dns
+  readonly proxy: ReverseProxy
+  readonly handshakes: Handshakes
+}
+
+/** What it is asked for. */
+export interface Wish {
+  readonly organization: string
+}
+
+/** The organization has a gateway already, or is about to get one: nothing was done. */
+export class AlreadyAllocated extends NotDone {
+  readonly hostname: string
+  /** Whether its handshake is still under way. */
+  readonly pending: boolean
+
+  constructor(organization: string, hostname: string, pending: boolean) {
+    super(`${organization} has a gateway`)
+    this.hostname = hostname
+    this.pending = pending
+  }
+}
+
+/** How long things may take. */
+export interface Limits {
+  /** A step, and the undo of one. Default 5 s. */
+  readonly limit?: Duration
+  /** How long after its limit a step may still have its effect, because a server was slow. Default 2 s. */
+  readonly lateness?: Duration
+}
+
+/** The saga. One step after the other, as each is of no use before the one above it. */
+export function allocationOf(
+  { pool, dns, proxy, handshakes }: World,
+  { limit = '5s', lateness = '2s' }: Limits = {},
+) {
+  const limits = {
+    timeout: limit,
+    undoTimeout: limit,
+    verifyTimeout: limit,
+    latenessBound: lateness,
+  } as const
+  return saga<Wish>('allocation', { rollbackDeadline: '2m' })
+    .step('gateway', {
+      // The saga's id is the request: asked again, the pool gives the same gateway.
+      run: async ({ input, id }): Promise<Route> => {
+        const { granted, state, ...allocation } = await pool.allocate(input.organization, id).catch(notDone)
+        if (!granted)
+          throw new AlreadyAllocated(input.organization, allocation.hostname, state === 'allocating')
+        return routeOf(allocation)
+      },
+      undo: async ({ input, id, output, because }) => {
+        const route = output ?? (await granted(pool, input, id))
+        if (route !== undefined) await giveBack(pool, route, because?.step === 'handshake')
+      },
+      // Nobody may get a gateway to which another organization's name may still lead.
+      undoRequires: ['dns', 'config', 'reload'],
+      fallback: async ({ input, id, output }) => {
+        const route = output ?? (await granted(pool, input, id))
+        if (route !== undefined) await giveBack(pool, route, true)
+      },
+      timeout: limit,
+      retries: 2,
+      idempotent: true,
+      // An allocation that nobody confirms ends by itself, so one that comes late is nobody's.
+      fenced: true,
+    })
+    .step('dns', {
+      run: ({ outputs, signal }) => dns.put(outputs.gateway, signal),
+      undo: ({ outputs, signal }) => dns.remove(outputs.gateway, signal),
+      // A server that says "removed" may mean a name that it does not even serve.
+      verify: ({ outputs, signal }) => dns.has(outputs.gateway, signal),
+      ...limits,
+      retries: 2,
+      idempotent: true,
+    })
+    .step('config', {
+      run: ({ outputs, signal }) => proxy.write(outputs.gateway, signal),
+      undo: ({ outputs, signal }) => proxy.remove(outputs.gateway, signal),
+      verify: ({ outputs, signal }) => proxy.has(outputs.gateway, signal),
+      ...limits,
+    })
+    .step('reload', {
+      run: async ({ outputs, signal }) => {
+        await proxy.reload(signal)
+        await untilRouted(proxy, outputs.gateway, true, signal)
+      },
+      // What is loaded goes by removing its config and loading again.
+      undo: ({ outputs, signal }) => unroute(proxy, outputs.gateway, signal),
+      verify: ({ outputs, signal }) => proxy.leads(outputs.gateway, signal),
+      ...limits,
+    })
+    .step('handshake', {
+      // It leaves nothing behind: once the lease is given back, the gateway is told so at its next renew.
+      run: ({ input, outputs, signal }) => handshakes.start(outputs.gateway, input.organization, signal),
+      timeout: limit,
+      retries: 1,
+      // The gateway confirms the same lease as often as it is asked to.
+      idempotent: true,
+    })
+}
+
+/** What certainly had no effect: the pool said no. */
+function notDone(error: unknown): never {
+  if (error instanceof PoolExhausted || error instanceof LeaseRefused) {
+    throw new NotDone(error.message, { cause: error })
+  }
+  throw error
+}
+
+/** What was granted for a request whose answer was lost. Asking again for what was not granted grants it now. */
+async function granted(pool: LeasePool, { organization }: Wish, request: string): Promise<Route | undefined> {
+  try {
+    const allocation = await pool.allocate(organization, request)
+    return allocation.granted ? routeOf(allocation) : undefined
+  } catch (error) {
+    if (error instanceof PoolExhausted || error instanceof LeaseRefused) return undefined
+    throw error
+  }
+}
+
+/** Ends the lease. The pool looks for itself that no route is left before anybody else gets the gateway. */
+async function giveBack(pool: LeasePool, { gateway, epoch }: Route, suspect: boolean): Promise<void> {
+  try {
+    // A gateway that failed its handshake is quarantined, and does not go straight back into the pool.
+    if (suspect) return await pool.handshakeFailed(gateway, epoch)
+  } catch (error) {
+    // It has shaken hands after all.
+    if (!(error instanceof LeaseRefused) || error.code !== 'in-use') throw error
+  }
+  await pool.stop(gateway, epoch, 'decommission').catch((error) => {
+    // Somebody else has it by now: it is not this saga's any more.
+    if (!(error instanceof LeaseRefused) || error.code !== 'stale-epoch') throw error
+  })
+}
+
+function routeOf({ gateway, address, hostname, epoch }: Route): Route {
+  return { gateway, address, hostname, epoch }
+}
