@@ -1,0 +1,132 @@
+/** A control plane with gateways, and faults to put into its steps. */
+import type { AddressInfo } from 'node:net'
+import { NotDone } from 'tidegate'
+import { ControlPlane } from '../control-plane.ts'
+import { Gateway } from '../gateway.ts'
+import { HttpHandshakes, Tokens } from '../handshake.ts'
+import type { Surroundings } from '../world.ts'
+
+export const DOMAIN = 'example.test'
+export const STEPS = ['gateway', 'dns', 'config', 'reload', 'handshake'] as const
+export type Step = (typeof STEPS)[number]
+
+/** How a step fails: certainly without effect, or with an error before or after its effect. */
+export type Fate = 'clean' | 'unknown, not landed' | 'unknown, landed'
+
+/** A fault in a step, for as long as it is set. */
+export interface Fault {
+  step: Step
+  fate: Fate
+}
+
+export function uuid(n: number): string {
+  return `00000000-0000-4000-8000-${`${n}`.padStart(12, '0')}`
+}
+
+/** How often the step that allocates is tried. */
+const ATTEMPTS = 3
+
+/** The same object with other methods. */
+export function changed<T extends object>(object: T, methods: Partial<T>): T {
+  return new Proxy(object, {
+    get: (target, name) => {
+      const found = Reflect.get(name in methods ? methods : target, name)
+      return typeof found === 'function' ? found.bind(target) : found
+    },
+  })
+}
+
+/** Plays a step as the fault that is set wants it. */
+export function faulty(current: () => Fault | undefined) {
+  return async <T>(step: Step, effect: () => Promise<T>): Promise<T> => {
+    const fault = current()
+    if (fault?.step !== step) return await effect()
+    if (fault.fate === 'clean') throw new NotDone(`${step} is broken`)
+    if (fault.fate === 'unknown, landed') await effect()
+    throw new Error(`${step} is broken`)
+  }
+}
+
+export interface Fixture extends AsyncDisposable {
+  readonly world: Surroundings
+  readonly control: ControlPlane
+  readonly url: string
+  readonly gateways: Gateway[]
+  /** What was logged for the operator. */
+  readonly log: string[]
+  fault: Fault | undefined
+}
+
+/** Starts a control plane and so many gateways. */
+export async function fixture(
+  world: Surroundings,
+  gateways: number,
+  limits: { limit: `${number}ms`; lateness: `${number}ms` },
+): Promise<Fixture> {
+  const tokens = new Tokens('secret')
+  const log: string[] = []
+  const own: Gateway[] = []
+  const play = faulty(() => made.fault)
+  const handshakes = new HttpHandshakes(tokens)
+  const { pool, dns, proxy } = world
+  // Undos work, so the calls of steps are told from theirs.
+  const attempts = new Map<string, number>()
+  const undoing = new WeakSet<AbortSignal>()
+  const control = new ControlPlane({
+    ...world,
+    pool: changed(pool, {
+      allocate: async (organization, request) => {
+        const attempt = (attempts.get(request) ?? 0) + 1
+        attempts.set(request, attempt)
+        const allocate = () => pool.allocate(organization, request)
+        return attempt > ATTEMPTS ? await allocate() : await play('gateway', allocate)
+      },
+    }),
+    dns: changed(dns, { put: async (...call) => await play('dns', () => dns.put(...call)) }),
+    proxy: changed(proxy, {
+      write: async (...call) => await play('config', () => proxy.write(...call)),
+      remove: async (target, signal) => {
+        undoing.add(signal)
+        await proxy.remove(target, signal)
+      },
+      reload: async (signal) => {
+        const reload = () => proxy.reload(signal)
+        await (undoing.has(signal) ? reload() : play('reload', reload))
+      },
+    }),
+    handshakes: changed(handshakes, {
+      start: async (...call) => await play('handshake', () => handshakes.start(...call)),
+    }),
+    tokens,
+    user: (authorization) => /^Bearer (\w+)$/.exec(authorization)?.[1],
+    isMember: (user) => user === 'alice',
+    gatewayKey: 'gateway',
+    operatorKey: 'operator',
+    limits,
+    log: (line) => log.push(line),
+  })
+  await new Promise<void>((resolve) => control.server.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(control.server.address() as AddressInfo).port}`
+  world.pool.start()
+  for (let n = 1; n <= gateways; n += 1) {
+    const gateway = new Gateway({ control: url, id: `gateway-${n}`, key: 'gateway' })
+    own.push(gateway)
+    await world.pool.enrol(`gateway-${n}`, await gateway.listen())
+    await gateway.holder.boot()
+  }
+  const made: Fixture = {
+    world,
+    control,
+    url,
+    gateways: own,
+    log,
+    fault: undefined,
+    async [Symbol.asyncDispose]() {
+      for (const gateway of own) await gateway.close()
+      control.server.closeAllConnections()
+      await new Promise((resolve) => control.server.close(resolve))
+      await world[Symbol.asyncDispose]()
+    },
+  }
+  return made
+}
