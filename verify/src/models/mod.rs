@@ -5,6 +5,7 @@ pub mod close;
 pub mod connect;
 pub mod directory;
 pub mod drain;
+pub mod lifecycle;
 pub mod peer;
 pub mod rows;
 pub mod tunnel;
@@ -95,6 +96,14 @@ pub fn all() -> Vec<Entry> {
                 prove("tunnel", bounds, world, options)
             },
             draw: Some(|options| drawing(AloneWorld::<Tunnel>::new(tunnel::smallest()), options)),
+        },
+        Entry {
+            name: "lifecycle",
+            prove: |size, options| {
+                let (bounds, world) = lifecycle::world(size);
+                prove("lifecycle", bounds, world, options)
+            },
+            draw: None,
         },
         Entry {
             name: "tunnel × relay",
