@@ -684,6 +684,29 @@ impl Rules for Saga {
         }
     }
 
+    fn random(&mut self) -> Option<&mut Random> {
+        Some(&mut self.random)
+    }
+
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        let now = self.now();
+        let over =
+            matches!(self.phase, Phase::Committed | Phase::RolledBack | Phase::Fenced | Phase::Refused);
+        if let Some(pending) = &mut self.appending {
+            renumber("operation", &mut pending.operation);
+        }
+        for (progress, step) in self.progress.iter_mut().zip(&self.config.steps) {
+            if let Stage::Busy(_, Moment::Running(pending)) = &mut progress.stage {
+                renumber("operation", &mut pending.operation);
+            }
+            progress.escalation.saturate(&step.backoff);
+            // What has passed holds nothing up any more, and where all is over nothing is held up.
+            progress.hold = progress.hold.filter(|at| *at > now && !over);
+            progress.late = progress.late.filter(|at| *at > now && !over);
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         to.number(self.clock.now());

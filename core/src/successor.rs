@@ -450,6 +450,12 @@ impl Rules for Successor {
 }
 
 impl Successor {
+    /// Where it is.
+    #[must_use]
+    pub fn at(&self) -> State {
+        self.state
+    }
+
     /// Whether it accepts on the sockets, as far as its host has said.
     #[must_use]
     pub fn accepts(&self) -> bool {

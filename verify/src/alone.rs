@@ -41,6 +41,8 @@ pub trait Alone: Subject {
     type Observer: Clone + Eq + Hash + Debug + Default + Send + Sync;
     /// The names of its properties.
     const PROPERTIES: &'static [&'static str];
+    /// Whether it is total: every input that crosses a language boundary has an answer.
+    const TOTAL: bool = false;
     /// What times are multiples of: half of the way to a deadline is rounded down to it.
     const GRAIN: Millis = 1;
     /// How much later than a deadline a tick may come, besides on time.
@@ -106,6 +108,7 @@ pub struct State<M: Alone> {
 }
 
 const REFUSED: &str = "law: a rejection changes nothing";
+const TOTAL: &str = "law: every input has an answer";
 
 impl<M: Alone> AloneWorld<M> {
     /// A world for each of these configs.
@@ -172,7 +175,9 @@ impl<M: Alone> World for AloneWorld<M> {
         let (cause, answer) = match action {
             Action::Input(input) => {
                 let answer = moment.handle(self.cells, 0, machine, input);
-                if answer.is_err() {
+                if M::TOTAL {
+                    moment.watch.check(0, answer.is_ok());
+                } else if answer.is_err() {
                     moment.watch.check(0, *machine == before);
                 }
                 (Cause::Input(input), answer)
@@ -196,7 +201,8 @@ impl<M: Alone> World for AloneWorld<M> {
     }
 
     fn properties(&self) -> Vec<&'static str> {
-        [REFUSED].iter().chain(LAWS).chain(M::PROPERTIES).copied().collect()
+        let first = if M::TOTAL { TOTAL } else { REFUSED };
+        [first].iter().chain(LAWS).chain(M::PROPERTIES).copied().collect()
     }
 
     fn inspect(&self, state: &State<M>, watch: &mut Watch) {

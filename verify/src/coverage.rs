@@ -37,6 +37,18 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("drain", "grace", &["draining"]),
     ("drain", "force-limit", &["forcing"]),
     // `moving` goes through the same steps as an attempt from `waiting` does.
+    ("lease", "allocate-limit", &["allocating"]),
+    ("lease", "expiry", &["active"]),
+    ("lease", "grace-over", &["held"]),
+    ("lease", "unroute-limit", &["releasing"]),
+    ("lease", "unroute-retry", &["releasing"]),
+    ("lease", "quarantine-over", &["quarantined"]),
+    ("lease-holder", "release-limit", &["releasing"]),
+    // One that was restored has no drain to begin, as it serves nothing.
+    ("lease-holder", "stop-due", &["yielding", "resuming"]),
+    ("lease-holder", "drain-due", &["holding"]),
+    ("lease-holder", "ask-limit", &["claiming", "confirming", "holding", "resuming", "releasing"]),
+    ("lease-holder", "ask", &["claiming", "confirming", "holding", "resuming", "releasing"]),
     ("tunnel", "prepare-limit", &["preparing", "moving"]),
     ("tunnel", "dial-limit", &["dialing", "moving"]),
     ("tunnel", "accept-limit", &["accepting", "moving"]),
@@ -93,6 +105,8 @@ pub fn report(claims: &[Claim]) -> usize {
         ("peer", of::<tidegate::peer::Peer>(claims)),
         ("drain", of::<tidegate::drain::Drain>(claims)),
         ("tunnel", of::<tidegate::tunnel::Tunnel>(claims)),
+        ("lease", of::<tidegate::lease::Lease>(claims)),
+        ("lease-holder", of::<tidegate::lease_holder::LeaseHolder>(claims)),
     ];
     println!("\ntransitions (state, input or timer, next state) that were taken:");
     for (machine, coverage) in &all {

@@ -2,6 +2,7 @@
 
 mod process;
 mod python;
+mod replays;
 mod setup;
 mod suites;
 mod wasm;

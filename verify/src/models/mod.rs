@@ -5,9 +5,13 @@ pub mod close;
 pub mod connect;
 pub mod directory;
 pub mod drain;
+pub mod lease;
+pub mod lease_holder;
 pub mod lifecycle;
 pub mod peer;
+pub mod replace;
 pub mod rows;
+pub mod takeover;
 pub mod tunnel;
 
 use tidegate::Name;
@@ -19,8 +23,30 @@ crate::subjects! {
     tidegate::backoff::Backoff, tidegate::backoff::State, |machine| find(tidegate::Rules::state(machine));
     tidegate::directory::Directory, tidegate::directory::State, |machine| find(tidegate::Rules::state(machine));
     tidegate::drain::Drain, tidegate::drain::Phase, |machine| machine.phase();
+    tidegate::lease::Lease, tidegate::lease::LeaseState, |machine| machine.row().state();
     tidegate::peer::Peer, tidegate::peer::State, |machine| machine.at();
     tidegate::tunnel::Tunnel, tidegate::tunnel::State, |machine| machine.place();
+    tidegate::successor::Successor, tidegate::successor::State, |machine| machine.at();
+}
+
+/// Declares subjects whose states have no type of their own: the names that they go by.
+macro_rules! named {
+    ($($Machine:ty, $name:literal: $($state:literal)*);* $(;)?) => {
+        $(impl crate::world::Subject for $Machine {
+            const STATES: tidegate::NameSpec =
+                tidegate::NameSpec { name: $name, doc: &[], values: &[$(($state, &[])),*] };
+            fn place(&self) -> usize {
+                let name = tidegate::Rules::state(self);
+                Self::STATES.values.iter().position(|(state, _)| *state == name).unwrap_or(0)
+            }
+        })*
+    };
+}
+
+named! {
+    tidegate::handoff::Handoff, "HandoffState": "running" "queued" "spawning" "waiting-ready" "capturing" "acknowledged"
+        "settling" "looking" "killing" "undoing" "draining" "stopping" "gone";
+    tidegate::stack::Stack, "StackState": "idle" "starting" "up" "restarting" "stopping" "stopped";
 }
 
 /// The state of this name.
@@ -53,6 +79,7 @@ pub struct Entry {
 #[must_use]
 pub fn all() -> Vec<Entry> {
     use tidegate::{backoff::Backoff, directory::Directory, drain::Drain, peer::Peer, tunnel::Tunnel};
+    use tidegate::{lease::Lease, lease_holder::LeaseHolder};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
         Entry {
@@ -98,6 +125,22 @@ pub fn all() -> Vec<Entry> {
             draw: Some(|options| drawing(AloneWorld::<Tunnel>::new(tunnel::smallest()), options)),
         },
         Entry {
+            name: "lease",
+            prove: |size, options| {
+                let (bounds, world) = lease::world(size);
+                prove("lease", bounds, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Lease>::bounded(lease::configs(), 2), options)),
+        },
+        Entry {
+            name: "lease holder",
+            prove: |_, options| {
+                let world = AloneWorld::<LeaseHolder>::new(lease_holder::configs());
+                prove("lease holder", lease_holder::BOUNDS, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<LeaseHolder>::new(lease_holder::configs()), options)),
+        },
+        Entry {
             name: "lifecycle",
             prove: |size, options| {
                 let (bounds, world) = lifecycle::world(size);
@@ -110,6 +153,22 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
                 prove("tunnel × relay", bounds, connect::Connect::new(configs), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "handoff × successor",
+            prove: |size, options| {
+                let (bounds, world) = takeover::world(size);
+                prove("handoff × successor", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "drain × handoff",
+            prove: |size, options| {
+                let (bounds, world) = replace::world(size);
+                prove("drain × handoff", bounds, world, options)
             },
             draw: None,
         },
