@@ -57,8 +57,8 @@
 //! * What a stop is for is, in this order, what the control call says, the marker, the signal, the default. Once a
 //!   successor accepts it is a handoff whatever else was asked (H7): nothing that passed is released. The same holds
 //!   for a successor that is stopped before it accepts, as the old process has it all.
-//! * Un-route steps wait while nobody knows whether the successor accepts, at most for the last look at it: it serves
-//!   on the same addresses, so they must not be taken out of balancers when it does.
+//! * The steps of a stop wait while nobody knows whether the successor accepts, at most for the last look at it: if it
+//!   does, its addresses must not be taken out of balancers, and nothing may be released that passes to it.
 //! * A process exits only when a successor that did not make it is killed and reaped: it would promote itself.
 //! * A successor serves on the lease of its predecessor for as long as that is sure, less what a drain takes; when it
 //!   has none of its own by then, it drains. A definite "no" ends it at once.
@@ -123,7 +123,7 @@ const STAGES: [Stage; 11] = [
     Stage::Exited,
 ];
 
-/// An un-route step that waits until it is known whether the successor accepts.
+/// A step of the drain that waits until it is known whether the successor accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Held {
     operation: OperationId,
@@ -796,7 +796,7 @@ impl Lifecycle {
             && booted
             && (self.cause.is_some() == begun && self.source.is_some() == begun)
             && (self.lease_by.is_none() || (self.stage == Stage::Serving && self.holder.is_some()))
-            && (self.held.is_none() || (phase == Phase::LameDuck && self.handoff.is_some()))
+            && (self.held.is_none() || (begun && self.handoff.is_some()))
             && (self.releasing.is_none() || self.holder.is_some())
             && self.inherited.is_none_or(|inherited| (1..=crate::MAX_TIME).contains(&inherited.epoch))
     }

@@ -722,18 +722,18 @@ fn opened(run: &mut Run<tidegate::lifecycle::Lifecycle>, way: u64) {
     use tidegate::lifecycle::{Input, State};
     let successor = way % 4 == 3;
     let possible = !successor || run.machine.config().successor.is_some();
-    if way % 4 == 0 || !possible {
+    if way.is_multiple_of(4) || !possible {
         return;
     }
     let now = run.now();
-    let mut tell = |run: &mut Run<_>, input: Input| drop(run.act(now, Some(&input)));
+    let tell = |run: &mut Run<_>, input: Input| drop(run.act(now, Some(&input)));
     tell(run, Input::Boot { successor });
     for _ in 0..way / 4 % 7 {
         let operation = run.operation.try_into().unwrap();
         let next = match run.machine.at() {
             State::Claiming => Input::Mine { operation, epoch: 5, term: 60_000 },
             State::TakingOver if run.last.contains_key("version") => {
-                Input::Acknowledged { version: 1, state: way % 3 == 0 }
+                Input::Acknowledged { version: 1, state: way.is_multiple_of(3) }
             }
             State::Serving => break,
             _ => Input::Done { operation },

@@ -238,6 +238,11 @@ impl Lifecycle {
         effects: &mut Vec<Effect>,
     ) -> Option<drain::Input> {
         let done = Some(drain::Input::Done { operation });
+        if self.undecided() {
+            // H7: nobody knows yet whether the successor accepts.
+            self.held = Some(Held { operation, step, attempt, until: self.after(limit) });
+            return None;
+        }
         match self.config.undo_step(step) {
             Some(BootStep::Lease) => return self.release_lease(operation, effects),
             Some(BootStep::ControlDoor) if self.control_open => {
@@ -249,11 +254,7 @@ impl Lifecycle {
             Some(_) => return done,
             // Nothing was served.
             None if self.at() == State::Undoing => return done,
-            // Nobody knows yet whether the successor accepts.
-            None if self.drain.phase() == drain::Phase::LameDuck && self.undecided() => {
-                self.held = Some(Held { operation, step, attempt, until: self.after(limit) });
-            }
-            // H7: it does, on the same addresses.
+            // H7: the successor serves on the same addresses.
             None if self.drain.phase() == drain::Phase::LameDuck && self.has_passed() => return done,
             None => {
                 let intent = self.intent();

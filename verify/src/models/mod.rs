@@ -7,6 +7,7 @@ pub mod directory;
 pub mod drain;
 pub mod lease;
 pub mod lease_holder;
+pub mod lifecycle;
 pub mod peer;
 pub mod replace;
 pub mod rows;
@@ -138,6 +139,14 @@ pub fn all() -> Vec<Entry> {
                 prove("lease holder", lease_holder::BOUNDS, world, options)
             },
             draw: Some(|options| drawing(AloneWorld::<LeaseHolder>::new(lease_holder::configs()), options)),
+        },
+        Entry {
+            name: "lifecycle",
+            prove: |size, options| {
+                let (bounds, world) = lifecycle::world(size);
+                prove("lifecycle", bounds, world, options)
+            },
+            draw: None,
         },
         Entry {
             name: "tunnel × relay",
