@@ -6,6 +6,7 @@ pub mod connect;
 pub mod directory;
 pub mod drain;
 pub mod peer;
+pub mod processes;
 pub mod replace;
 pub mod rows;
 pub mod takeover;
@@ -132,6 +133,14 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, world) = takeover::world(size);
                 prove("handoff × successor", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "stack × processes",
+            prove: |size, options| {
+                let (bounds, world) = processes::world(size);
+                prove("stack × processes", bounds, world, options)
             },
             draw: None,
         },
