@@ -9,6 +9,7 @@ pub mod lease;
 pub mod lease_holder;
 pub mod lifecycle;
 pub mod peer;
+pub mod processes;
 pub mod replace;
 pub mod rows;
 pub mod takeover;
@@ -161,6 +162,14 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, world) = takeover::world(size);
                 prove("handoff × successor", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "stack × processes",
+            prove: |size, options| {
+                let (bounds, world) = processes::world(size);
+                prove("stack × processes", bounds, world, options)
             },
             draw: None,
         },
