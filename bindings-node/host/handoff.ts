@@ -87,8 +87,9 @@ export class Handoff {
 
   /** Replaces this process; at most one at a time. */
   async upgrade(signal?: AbortSignal): Promise<Upgraded> {
-    // Not from within a step of the machine: who is refused must be the one who asks.
-    await Promise.resolve()
+    // What has happened by now is to be known first, such as that an older generation has ended. And it is not within a
+    // step of the machine then: who is refused must be the one who asks.
+    await afterPoll(() => {})
     const cancel = () => this.#machine.offer({ type: 'cancel' })
     try {
       return await new Promise((resolve, reject) => {

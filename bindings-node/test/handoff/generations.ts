@@ -73,6 +73,16 @@ export function endAll(): void {
   for (const generations of launched) generations.end()
 }
 
+/** How the first generation is started. */
+interface Launch {
+  /** The command that starts it. */
+  through?: string[]
+  env?: NodeJS.ProcessEnv
+  args?: string[]
+  /** Descriptors that it is given, from 3 on. */
+  fds?: number[]
+}
+
 /** The generations of one gateway. */
 export class Generations {
   readonly lines: Line[] = []
@@ -84,18 +94,15 @@ export class Generations {
   errors = ''
   #plan: Plan
 
-  constructor(
-    script: string,
-    plan: Plan,
-    { through = [], env = {} }: { through?: string[]; env?: NodeJS.ProcessEnv } = {},
-  ) {
+  constructor(script: string, plan: Plan, launch: Launch = {}) {
+    const { through = [], env = {}, args: given = [], fds = [] } = launch
     this.withProgram()
     this.#plan = plan
     this.plan({ handoff: { command: this.program, args: [script], ...plan.handoff } })
     launched.add(this)
-    const [command = process.execPath, ...args] = [...through, process.execPath, script]
+    const [command = process.execPath, ...args] = [...through, process.execPath, script, ...given]
     this.first = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...fds],
       env: { ...process.env, ...env, HANDOFF_DIR: this.dir },
     })
     this.exited = new Promise((resolve) => {
