@@ -278,13 +278,8 @@ describe('who may ask for an upgrade, and when', { concurrency: 3 }, () => {
 
   it('none before it serves', async () => {
     const generations = new Generations(program, { boot: 60_000 })
-    // From here on the signal is heard.
-    const first = generations.first.pid as number
-    await until(
-      () => /SigCgt:\t[0-9a-f]*[89a-f][0-9a-f]{2}$/m.test(readFileSync(`/proc/${first}/status`, 'utf8')),
-      'the signal to be heard',
-    )
-    process.kill(first, 'SIGUSR2')
+    const { pid } = await generations.line((line) => line.prepared, 'the signal to be heard')
+    process.kill(pid, 'SIGUSR2')
     const { failed } = await generations.line((line) => line.failed, 'the refusal')
     assert.equal(failed?.code, 'starting')
     generations.end()

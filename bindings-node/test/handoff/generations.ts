@@ -25,6 +25,8 @@ export interface Line {
   pid: number
   /** When it was read, by the wall clock. Milliseconds. */
   read: number
+  /** Its listeners are named, and signals are heard. */
+  prepared?: boolean
   phase?: string
   intent?: Intent
   ports?: Record<string, number>
@@ -160,7 +162,7 @@ export class Generations {
   }
 
   /** An upgrade that succeeds, until the old generation is gone. */
-  async replaced(): Promise<{ pid: number; old: number }> {
+  async replaced(): Promise<{ pid: number; old: number; duration: number }> {
     const old = this.pid
     const from = this.lines.length
     const { upgraded, failed } = await this.upgrade()
@@ -171,7 +173,7 @@ export class Generations {
       from,
     )
     await until(() => !exists(old), `${old} to be gone`, 20_000)
-    return { pid: upgraded.pid, old }
+    return { ...upgraded, old }
   }
 
   /** An upgrade that fails, until everything is as before. */
