@@ -6,7 +6,7 @@
 import { UpgradeError } from './errors.js'
 import type { HandoffConfig, HandoffEffect, RollbackCause } from './generated.js'
 import type { PassedSocket } from './handoff/inheritance.js'
-import type { PassedState, UndoHook } from './handoff/options.js'
+import { EXIT_AFTER_CLOSE, type PassedState, type UndoHook } from './handoff/options.js'
 import { writePidFile } from './handoff/pid-file.js'
 import { endSession, type Program, SuccessorProcess } from './handoff/process.js'
 import type { ServiceManager } from './handoff/service-manager.js'
@@ -50,12 +50,6 @@ interface Asked {
   readonly reject: (error: UpgradeError) => void
 }
 
-/**
- * How long after its channel has closed a process may take to have ended, which tells a crash from a channel that was
- * closed on purpose. Within the core's limit for a look. Milliseconds.
- */
-const EXIT_AFTER_CLOSE = 400
-
 /** The old side of every upgrade of this process. */
 export class Handoff {
   readonly #host: HandoffHost
@@ -87,8 +81,9 @@ export class Handoff {
 
   /** Replaces this process; at most one at a time. */
   async upgrade(signal?: AbortSignal): Promise<Upgraded> {
-    // Not from within a step of the machine: who is refused must be the one who asks.
-    await Promise.resolve()
+    // What has happened by now is to be known first, such as that an older generation has ended. And it is not within a
+    // step of the machine then: who is refused must be the one who asks.
+    await afterPoll(() => {})
     const cancel = () => this.#machine.offer({ type: 'cancel' })
     try {
       return await new Promise((resolve, reject) => {

@@ -166,8 +166,8 @@ export class Succession {
   draining(): void {
     if (this.#stopping) return
     this.#stopping = true
-    // Another process is the main one.
-    if (!this.#replaced) this.#service.stopping()
+    // Otherwise another process is the main one: the successor, or the old one that this one gave up to replace.
+    if (!this.#replaced && (this.#serving || !this.#successor)) this.#service.stopping()
   }
 
   /** Everything is over. */

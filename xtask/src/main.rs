@@ -16,7 +16,8 @@ cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
-    Runs a benchmark against its peers: http-drain, http-throughput, directory, bindings.
+    Runs a benchmark against its peers: http-drain, http-throughput, directory, bindings,
+    handoff [--upgrades N] [--json FILE].
 cargo xtask verify [--quick] [--json FILE]
     Explores every state of the machines at stated bounds and prints the claim as a table.
 cargo xtask setup
@@ -132,6 +133,7 @@ const BENCHMARKS: &[(&str, &str)] = &[
     ("http-throughput", "bench/http-drain/throughput.ts"),
     ("directory", "bench/directory/clear.ts"),
     ("bindings", "bench/bindings/main.ts"),
+    ("handoff", "bench/handoff/main.ts"),
 ];
 
 fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {

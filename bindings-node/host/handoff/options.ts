@@ -76,6 +76,13 @@ const ACCEPT_LIMIT = 5_000
 const LOAD_LIMIT = 2_000
 /** What a successor leaves of a limit of the old process, so that it is the one to say what is wrong. */
 const EARLIER = 11 / 12
+/**
+ * How long after its channel has closed a process may take to have ended, which tells a crash from a channel that was
+ * closed on purpose. Milliseconds; long, as the old process serves meanwhile.
+ */
+export const EXIT_AFTER_CLOSE = 1_000
+/** Within this, the last look at a successor is over. Milliseconds. */
+const LOOK_LIMIT = EXIT_AFTER_CLOSE + 500
 /** What a generation may take to drain beyond its kill budget, before it is ended. */
 const DRAIN_SLACK = 10_000
 
@@ -106,6 +113,7 @@ export function configsOf(
     readyLimit,
     acceptLimit,
     queueLimit,
+    lookLimit: LOOK_LIMIT,
     stateLimit,
     stateMost: state?.most,
     state: state !== undefined,

@@ -25,6 +25,8 @@ export interface Line {
   pid: number
   /** When it was read, by the wall clock. Milliseconds. */
   read: number
+  /** Its listeners are named, and signals are heard. */
+  prepared?: boolean
   phase?: string
   intent?: Intent
   ports?: Record<string, number>
@@ -73,6 +75,16 @@ export function endAll(): void {
   for (const generations of launched) generations.end()
 }
 
+/** How the first generation is started. */
+interface Launch {
+  /** The command that starts it. */
+  through?: string[]
+  env?: NodeJS.ProcessEnv
+  args?: string[]
+  /** Descriptors that it is given, from 3 on. */
+  fds?: number[]
+}
+
 /** The generations of one gateway. */
 export class Generations {
   readonly lines: Line[] = []
@@ -84,18 +96,15 @@ export class Generations {
   errors = ''
   #plan: Plan
 
-  constructor(
-    script: string,
-    plan: Plan,
-    { through = [], env = {} }: { through?: string[]; env?: NodeJS.ProcessEnv } = {},
-  ) {
+  constructor(script: string, plan: Plan, launch: Launch = {}) {
+    const { through = [], env = {}, args: given = [], fds = [] } = launch
     this.withProgram()
     this.#plan = plan
     this.plan({ handoff: { command: this.program, args: [script], ...plan.handoff } })
     launched.add(this)
-    const [command = process.execPath, ...args] = [...through, process.execPath, script]
+    const [command = process.execPath, ...args] = [...through, process.execPath, script, ...given]
     this.first = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...fds],
       env: { ...process.env, ...env, HANDOFF_DIR: this.dir },
     })
     this.exited = new Promise((resolve) => {
@@ -153,7 +162,7 @@ export class Generations {
   }
 
   /** An upgrade that succeeds, until the old generation is gone. */
-  async replaced(): Promise<{ pid: number; old: number }> {
+  async replaced(): Promise<{ pid: number; old: number; duration: number }> {
     const old = this.pid
     const from = this.lines.length
     const { upgraded, failed } = await this.upgrade()
@@ -164,7 +173,7 @@ export class Generations {
       from,
     )
     await until(() => !exists(old), `${old} to be gone`, 20_000)
-    return { pid: upgraded.pid, old }
+    return { ...upgraded, old }
   }
 
   /** An upgrade that fails, until everything is as before. */

@@ -1,6 +1,7 @@
 /** A load of requests of which none may fail: on connections that are kept, and on fresh ones. */
 import { Agent, request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { until } from '../until.js'
 
 export interface LoadOptions {
   /** Connections that are kept as long as the server keeps them. Default 8. */
@@ -22,8 +23,7 @@ export interface LoadResult {
 export class Load {
   answered = 0
   readonly failures: string[] = []
-  /** When the first answer of each process was complete, by the wall clock. Milliseconds. */
-  readonly firstAnswer = new Map<number, number>()
+  readonly #firstAnswer = new Map<number, number>()
   readonly #port: number
   readonly #options: Required<LoadOptions>
   readonly #clients: Promise<void>[]
@@ -34,6 +34,12 @@ export class Load {
     this.#options = { kept: 8, fresh: 2, pause: 4, path: '/', ...options }
     const { kept, fresh } = this.#options
     this.#clients = Array.from({ length: kept + fresh }, (_, index) => this.#client(index < kept))
+  }
+
+  /** When the first answer of this process was complete, by the wall clock. Milliseconds. */
+  async answerOf(pid: number): Promise<number> {
+    await until(() => this.#firstAnswer.has(pid), `an answer of ${pid}`)
+    return this.#firstAnswer.get(pid) as number
   }
 
   async stop(): Promise<LoadResult> {
@@ -60,7 +66,7 @@ export class Load {
 
   #answer(pid: number): void {
     this.answered += 1
-    if (!this.firstAnswer.has(pid)) this.firstAnswer.set(pid, performance.timeOrigin + performance.now())
+    if (!this.#firstAnswer.has(pid)) this.#firstAnswer.set(pid, performance.timeOrigin + performance.now())
   }
 
   #request(agent: Agent): Promise<{ status: number; body: string }> {

@@ -116,8 +116,8 @@ let state = Buffer.alloc(plan.state?.bytes ?? 0, 7)
 const life = new Lifecycle({
   lameDuck: 0,
   grace: '20s',
-  // A client that is stalled for a moment, on a busy machine, is not an idle one.
-  minIdleAge: 2_000,
+  // A client that shares its processor with many tests pauses for long between two requests.
+  minIdleAge: '3s',
   ...plan.options,
   handoff: {
     readyLimit: '10s',
@@ -168,6 +168,7 @@ if (fault === 'taken-port') life.listen('taken', createServer(), { host: '127.0.
 for (const name of plan.undo ?? []) life.undo(name, () => say({ undone: name }))
 life.release('flush', ({ intent }) => say({ released: intent }))
 
+say({ prepared: true })
 try {
   const outcome = await life.run(async () => {
     if (plan.boot !== undefined) await delay(plan.boot)
