@@ -10,6 +10,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -289,4 +290,82 @@ fn the_digest_of_each_machine_is_the_published_one() {
     if blessing() {
         fs::write(folder().join("digests.json"), format!("{digests:#}\n")).unwrap();
     }
+}
+
+/// The states of every machine, as its module documents them.
+const STATES: &[(&str, &[&str])] = &[
+    ("backoff", &["attempting", "idle", "settling", "stable", "waiting"]),
+    ("close-policy", &["answering"]),
+    ("directory", &["owned", "vacant"]),
+    ("drain", &["draining", "forcing", "lame-duck", "releasing", "serving", "starting", "stopped"]),
+    (
+        "handoff",
+        &[
+            "acknowledged",
+            "capturing",
+            "draining",
+            "gone",
+            "killing",
+            "looking",
+            "queued",
+            "running",
+            "settling",
+            "spawning",
+            "stopping",
+            "undoing",
+            "waiting-ready",
+        ],
+    ),
+    ("lease", &["active", "allocating", "free", "held", "quarantined", "releasing", "retired"]),
+    (
+        "lease-holder",
+        &["claiming", "confirming", "holding", "idle", "new", "over", "releasing", "resuming", "yielding"],
+    ),
+    ("peer", &["authorizing", "gone", "idle", "leaving", "registering", "told", "up"]),
+    (
+        "saga",
+        &[
+            "committed",
+            "fenced",
+            "halted",
+            "idle",
+            "recovering",
+            "refused",
+            "rolled-back",
+            "running",
+            "stuck",
+            "unwinding",
+        ],
+    ),
+    ("stack", &["idle", "restarting", "starting", "stopped", "stopping", "up"]),
+    ("successor", &["cut-off", "ended", "initialising", "loading", "opening", "ready", "serving"]),
+    (
+        "tunnel",
+        &["accepting", "dialing", "idle", "moving", "offline", "preparing", "stopped", "up", "waiting"],
+    ),
+];
+
+#[test]
+fn the_hand_written_vectors_reach_every_state_of_every_machine_and_no_other() {
+    let mut reached: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+    let index = read("index.json");
+    for file in index["files"].as_object().unwrap().keys().filter(|file| !is_generated(file)) {
+        let vectors = read(file);
+        let machine = vectors["machine"].as_str().unwrap();
+        let states = reached.entry(machine.to_owned()).or_default();
+        for script in vectors["scripts"].as_array().unwrap() {
+            let mut table = Table::default();
+            let Ok(handle) = create(&mut table, machine, script) else { continue };
+            states.insert(table.state(handle).unwrap());
+            for step in script["steps"].as_array().unwrap() {
+                object_step(&mut table, handle, step);
+                states.insert(table.state(handle).unwrap());
+            }
+        }
+    }
+    for (machine, states) in STATES {
+        let reached: Vec<&str> = reached.remove(*machine).into_iter().flatten().collect();
+        assert_eq!(reached, *states, "{machine}");
+    }
+    assert!(reached.is_empty(), "not listed: {reached:?}");
 }
