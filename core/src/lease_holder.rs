@@ -970,6 +970,15 @@ mod tests {
         holder
     }
 
+    #[test]
+    fn a_lease_that_was_fenced_off_is_not_handed_over_any_more() {
+        let mut holder = holding();
+        holder.handle(10, &Input::Fenced { epoch: 5 }).unwrap();
+        holder.handle(20, &Input::HandedOver).unwrap();
+        let step = holder.handle(30, &Input::Drained).unwrap();
+        assert_eq!(step.effects, [Effect::Over { end: LeaseEnd::Fenced }]);
+    }
+
     fn restored(after: Millis) -> LeaseHolder {
         LeaseHolder::restore(&holding().snapshot(10).unwrap(), 1_000, after - 10).unwrap()
     }

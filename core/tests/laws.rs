@@ -414,6 +414,25 @@ fn repeats<M: Machine>(config: &M::Config, random: &Random, start: u64, script: 
         assert_eq!(first.step(planned), second.step(planned));
     }
     assert_eq!((&first.machine, hash(&first.machine)), (&second.machine, hash(&second.machine)));
+    numbered(&first);
+}
+
+/// The explored machines that draw, and those that the explorer finds finitely many states of by their numbers.
+const DRAW: &[&str] = &["backoff", "tunnel"];
+const NUMBERED: &[&str] = &["backoff", "tunnel", "peer", "drain"];
+
+/// What the explorer relies on: a machine that draws can be told what to draw, and one that counts gives out every
+/// number that it has issued, and no greater one.
+fn numbered<M: Machine>(run: &Run<M>) {
+    let mut machine = run.machine.clone();
+    assert!(!DRAW.contains(&M::NAME) || machine.random().is_some(), "nobody can choose its draws");
+    let (mut called, mut greatest) = (false, 0);
+    machine.normalize(&mut |_, number| {
+        called = true;
+        greatest = greatest.max(u64::from(*number));
+    });
+    assert!(!NUMBERED.contains(&M::NAME) || called, "its numbers are not given out");
+    assert!(!called || greatest == run.operation.max(run.generation), "{greatest}: {machine:?}");
 }
 
 /// The scripts above are worth something: between them they make every effect happen, and every input be taken.

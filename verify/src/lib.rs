@@ -6,6 +6,7 @@ pub mod coverage;
 pub mod explore;
 pub mod liveness;
 pub mod models;
+pub mod planted;
 pub mod pool;
 pub mod vectors;
 pub mod world;

@@ -2,6 +2,10 @@
 //!
 //! ```text
 //! tidegate-verify [--quick | --small] [--only MODEL] [--threads N] [--states N] [--json FILE] [--counterexamples FOLDER]
+//!                                                without --quick, --small and --only it plants the bugs, too
+//! tidegate-verify --planted [--only BUG] [--json FILE] [--write]
+//!                                                plants bugs one at a time (verify/planted): every one has to be
+//!                                                caught; --write puts the table into docs/planted-bugs.md
 //! tidegate-verify --graph FILE --only MODEL      draws a model: FILE.dot and FILE.json
 //! tidegate-verify --vectors FOLDER               writes generated-<machine>.json and updates index.json
 //! ```
@@ -13,6 +17,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tidegate_verify::claim::{Claim, Options};
 use tidegate_verify::models::{Entry, Size, all};
+use tidegate_verify::planted::{self, Row};
 use tidegate_verify::{coverage, vectors};
 
 /// What was asked for.
@@ -24,6 +29,8 @@ struct Wanted {
     counterexamples: PathBuf,
     graph: Option<PathBuf>,
     vectors: Option<PathBuf>,
+    planted: bool,
+    write: bool,
 }
 
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
@@ -35,12 +42,16 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
         counterexamples: PathBuf::from("target/counterexamples"),
         graph: None,
         vectors: None,
+        planted: false,
+        write: false,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--quick" => wanted.size = Size::Quick,
             "--small" => wanted.size = Size::Small,
+            "--planted" => wanted.planted = true,
+            "--write" => wanted.write = true,
             "--only" => wanted.only = Some(value()?),
             "--json" => wanted.json = Some(value()?.into()),
             "--counterexamples" => wanted.counterexamples = value()?.into(),
@@ -64,6 +75,13 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
 
 fn main() -> ExitCode {
     let answer = wanted(std::env::args().skip(1)).and_then(|wanted| {
+        if wanted.planted {
+            let rows = plant(wanted.only.as_deref().unwrap_or(""), wanted.write)?;
+            if let Some(file) = &wanted.json {
+                write(file, &format!("{:#}\n", planted::json(&rows)))?;
+            }
+            return Ok(rows.iter().all(|row| row.caught.at_all()));
+        }
         let entries: Vec<Entry> = all()
             .into_iter()
             .filter(|entry| wanted.only.as_deref().is_none_or(|only| only == entry.name))
@@ -124,6 +142,8 @@ fn verify(entries: &[Entry], wanted: &Wanted) -> Result<bool, String> {
         start.elapsed().as_secs_f64()
     );
     let uncovered = if wanted.only.is_none() { coverage::report(&claims) } else { 0 };
+    let whole_claim = wanted.size == Size::Full && wanted.only.is_none();
+    let bugs = if whole_claim { plant("", false)? } else { Vec::new() };
     if let Some(file) = &wanted.json {
         let models: Value = claims.iter().map(Claim::json).collect();
         let whole = json!({
@@ -135,10 +155,35 @@ fn verify(entries: &[Entry], wanted: &Wanted) -> Result<bool, String> {
             "uncovered": uncovered,
             "seconds": start.elapsed().as_secs_f64(),
             "models": models,
+            "planted": planted::json(&bugs),
         });
         write(file, &format!("{whole:#}\n"))?;
     }
-    Ok(faults == 0 && uncovered == 0)
+    Ok(faults == 0 && uncovered == 0 && bugs.iter().all(|row| row.caught.at_all()))
+}
+
+/// Plants the bugs whose names contain `only`, and shows what became of each.
+fn plant(only: &str, write_down: bool) -> Result<Vec<Row>, String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent().unwrap_or(manifest);
+    let mut bugs = planted::read(&manifest.join("planted"))?;
+    bugs.retain(|bug| bug.name.contains(only));
+    if bugs.is_empty() {
+        return Err(format!("no planted bug is called `{only}`"));
+    }
+    println!("\nplanting {} bugs; the build before the first takes a while", bugs.len());
+    let rows = planted::run(root, &bugs, |row| print!("{row}"))?;
+    println!("{}", planted::summary(&rows));
+    if write_down && only.is_empty() {
+        write(&root.join("docs/planted-bugs.md"), &planted::markdown(&rows, &today()))?;
+    }
+    Ok(rows)
+}
+
+/// The date, for what is written down.
+fn today() -> String {
+    let output = std::process::Command::new("date").arg("+%Y-%m-%d").output();
+    output.map_or_else(|_| "?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn row(claim: &Claim) {

@@ -19,14 +19,15 @@ struct Replayed {
 pub struct Replays(BTreeMap<String, Replayed>);
 
 impl Replays {
-    /// Finds `vectors (node): 868 scripts on the object path, 868 on the flat path` and `digests (node): 12`.
+    /// Finds `vectors (node): 868 scripts on the object path, 868 on the flat path` and `digests (node): 12`. Rust
+    /// replays in two tests, which are added up.
     pub fn read(&mut self, printed: &str) {
         for line in printed.lines() {
             if let Some((language, counts)) = announced(line, "vectors (") {
                 let replayed = self.0.entry(language.to_owned()).or_default();
                 let mut numbers = counts.split_whitespace().filter_map(|word| word.parse().ok());
-                replayed.object = numbers.next().unwrap_or(0);
-                replayed.flat = numbers.next().unwrap_or(0);
+                replayed.object += numbers.next().unwrap_or(0);
+                replayed.flat += numbers.next().unwrap_or(0);
             } else if let Some((language, count)) = announced(line, "digests (") {
                 self.0.entry(language.to_owned()).or_default().digests = count.trim().parse().unwrap_or(0);
             }

@@ -7,8 +7,8 @@
 use tidegate::backoff::{Jitter, Policy};
 use tidegate::drain::{EXIT_FORCED, EXIT_STEP_FAILED};
 use tidegate::stack::{
-    Component, ComponentFailure, Config, EXIT_DIED, EXIT_START_FAILED, Effect, Input,
-    Readiness, Restart, Stack, StackOutcome, StopCause,
+    Component, ComponentFailure, Config, EXIT_DIED, EXIT_START_FAILED, Effect, Input, Readiness, Restart,
+    Stack, StackOutcome, StopCause,
 };
 use tidegate::{Intent, Machine, Millis, Random, Rules};
 
@@ -268,7 +268,9 @@ impl Processes {
                 process.called = true;
                 ask(around, component, Ask::Drain, operation);
             }
-            Effect::AwaitDrained { operation, component, .. } => ask(around, component, Ask::Empty, operation),
+            Effect::AwaitDrained { operation, component, .. } => {
+                ask(around, component, Ask::Empty, operation)
+            }
             Effect::Signal { component, generation, .. } => {
                 let process = &mut around.processes[component as usize];
                 moment.watch.check(ONCE, !process.signalled && !process.killed);
@@ -351,7 +353,10 @@ impl World for Processes {
 
     fn start(&self) -> Vec<Self::Whole> {
         let stack = Stack::drawing(self.config.clone(), Random::Script(Vec::new()), 0);
-        stack.into_iter().map(|stack| Situation { stack: Slot::new(stack), around: Around::default() }).collect()
+        stack
+            .into_iter()
+            .map(|stack| Situation { stack: Slot::new(stack), around: Around::default() })
+            .collect()
     }
 
     fn open(&self, state: &Self::State) -> Self::Whole {
@@ -364,7 +369,8 @@ impl World for Processes {
             around = Around { exited: true, ..Around::default() };
         }
         let numbers = around.processes.iter_mut().flat_map(|process| {
-            [&mut process.generation, &mut process.spawn, &mut process.operation].map(|number| ("operation", number))
+            [&mut process.generation, &mut process.spawn, &mut process.operation]
+                .map(|number| ("operation", number))
         });
         let stack = stack.keep(&self.pool, &mut numbers.collect::<Vec<_>>());
         Situation { stack, around }
@@ -610,7 +616,8 @@ fn base(components: Vec<Component>, kill_budget: Millis) -> Config {
 /// The world at a size, with its bounds.
 #[must_use]
 pub fn world(size: Size) -> (&'static str, Processes) {
-    let engine = Component { ready: Readiness::Socket, restart: Restart::OnFailure, ..component("engine", &[]) };
+    let engine =
+        Component { ready: Readiness::Socket, restart: Restart::OnFailure, ..component("engine", &[]) };
     let left = Component { drain: true, ..component("left", &["engine"]) };
     let right = component("right", &["engine"]);
     let router = Component { drain: true, ..component("router", &["left", "right"]) };

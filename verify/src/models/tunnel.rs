@@ -5,7 +5,7 @@ use tidegate::close::{Profile, Response};
 use tidegate::tunnel::{
     Acceptance, Asked, Config, DialFailure, Effect, Input, Overflow, State, StopReason, Tunnel,
 };
-use tidegate::{Machine, Millis, Rules};
+use tidegate::{Machine, Millis, Rules, StepOf};
 
 use crate::alone::{Alone, AloneWorld, Cause, Seen};
 use crate::explore::Watch;
@@ -54,6 +54,7 @@ impl Alone for Tunnel {
         "T8: replaced is a reason of its own",
         "T9: nothing is dialed while offline",
         "T10: the buffer keeps to its bound",
+        "T3: what closes the connection that is being left never stops the tunnel",
     ];
     const GRAIN: Millis = 50;
     const LATE: &'static [Millis] = &[150];
@@ -142,6 +143,9 @@ impl Alone for Tunnel {
                 Input::Closed { generation, code, .. } if is_known(generation) => {
                     let leaving = seen.before.place() == State::Moving && generation == before.current;
                     let counts = generation != before.old && !leaving;
+                    if !counts {
+                        watch.check(first + 13, !stops(step));
+                    }
                     let action = config.profile.decide(code, true, false);
                     if counts && action.response == Response::Refresh {
                         host.refused += config.backoff.cap;
@@ -259,6 +263,11 @@ impl Alone for Tunnel {
         watch.check(first + 9, host.stopped == (seen.after.place() == State::Stopped));
         watch.check(first + 12, seen.after.buffered() <= config.buffer_limit);
     }
+}
+
+/// Whether the tunnel stopped in this step.
+fn stops(step: &StepOf<Tunnel>) -> bool {
+    step.effects.iter().any(|effect| matches!(effect, Effect::Stopped { .. }))
 }
 
 fn forget(host: &mut Host, generation: u32) {
