@@ -766,7 +766,7 @@ impl World for Takeover {
             LeadsTo {
                 name: "P: an upgrade is done or rolled back in the end, by time alone",
                 concerns: |_, state| state.old.is_some() && state.around.taken.is_some(),
-                goal: |_, state| state.old.is_none() || !state.around.taken.is_some(),
+                goal: |_, state| state.old.is_none() || state.around.taken.is_none(),
                 fairness: time,
             },
             LeadsTo {
