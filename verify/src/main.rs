@@ -3,6 +3,7 @@
 //! ```text
 //! tidegate-verify [--quick | --small] [--only MODEL] [--threads N] [--states N] [--json FILE] [--counterexamples FOLDER]
 //! tidegate-verify --graph FILE --only MODEL      draws a model: FILE.dot and FILE.json
+//! tidegate-verify --diagrams FOLDER [--check]    draws every machine from the vectors, or says which picture is stale
 //! tidegate-verify --vectors FOLDER               writes generated-<machine>.json and updates index.json
 //! ```
 
@@ -13,7 +14,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tidegate_verify::claim::{Claim, Options};
 use tidegate_verify::models::{Entry, Size, all};
-use tidegate_verify::{coverage, vectors};
+use tidegate_verify::{coverage, diagrams, vectors};
 
 /// What was asked for.
 struct Wanted {
@@ -24,6 +25,8 @@ struct Wanted {
     counterexamples: PathBuf,
     graph: Option<PathBuf>,
     vectors: Option<PathBuf>,
+    diagrams: Option<PathBuf>,
+    check: bool,
 }
 
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
@@ -35,6 +38,8 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
         counterexamples: PathBuf::from("target/counterexamples"),
         graph: None,
         vectors: None,
+        diagrams: None,
+        check: false,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -45,6 +50,8 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
             "--json" => wanted.json = Some(value()?.into()),
             "--counterexamples" => wanted.counterexamples = value()?.into(),
             "--graph" => wanted.graph = Some(value()?.into()),
+            "--diagrams" => wanted.diagrams = Some(value()?.into()),
+            "--check" => wanted.check = true,
             "--vectors" => wanted.vectors = Some(value()?.into()),
             "--states" => {
                 let states = value()?;
@@ -74,6 +81,9 @@ fn main() -> ExitCode {
         }
         if let Some(file) = &wanted.graph {
             return draw(&entries, file, wanted.options);
+        }
+        if let Some(folder) = &wanted.diagrams {
+            return illustrate(folder, wanted.check);
         }
         if let Some(folder) = &wanted.vectors {
             return generate(folder, wanted.options);
@@ -185,6 +195,27 @@ fn draw(entries: &[Entry], file: &Path, options: Options) -> Result<bool, String
     write(&file.with_extension("dot"), &dot)?;
     write(&file.with_extension("json"), &format!("{states:#}\n"))?;
     Ok(true)
+}
+
+/// Draws every machine, or checks that the pictures are those of the machines.
+fn illustrate(folder: &Path, check: bool) -> Result<bool, String> {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors");
+    let mut fresh = true;
+    for (machine, picture) in diagrams::all(&vectors)? {
+        let file = folder.join(format!("{machine}.svg"));
+        let known = std::fs::read_to_string(&file).unwrap_or_default();
+        if diagrams::is_current(&picture, &known) {
+            continue;
+        }
+        if check {
+            fresh = false;
+            eprintln!("{} is not the machine's; run `cargo xtask diagrams`", file.display());
+        } else {
+            write(&file, &diagrams::rendered(&picture)?)?;
+            println!("wrote {}", file.display());
+        }
+    }
+    Ok(fresh)
 }
 
 /// Writes the generated vectors and enters them into the index.

@@ -189,7 +189,8 @@ impl Replace {
             self.drain(at, None, moment);
         }
         let Some((drain, handoff)) = &mut at.machines else { return };
-        let undecided = matches!(handoff.get(&self.handoffs).state(), "acknowledged" | "settling" | "looking");
+        let undecided =
+            matches!(handoff.get(&self.handoffs).state(), "acknowledged" | "settling" | "looking");
         let machine = drain.edit(&self.drains);
         let answer = match input {
             Some(input) => moment.handle(self.drain_cells, 0, machine, input),
@@ -330,7 +331,9 @@ impl Replace {
                 at.around.since = Some(0);
             }
             let over = |at: &Whole| {
-                at.machines.as_ref().is_none_or(|(drain, _)| drain.get(&self.drains).phase() == Phase::Stopped)
+                at.machines
+                    .as_ref()
+                    .is_none_or(|(drain, _)| drain.get(&self.drains).phase() == Phase::Stopped)
             };
             self.drain(at, Some(&drain::Input::Begin { intent }), moment);
             if over(at) && self.is_handing_over(at) {

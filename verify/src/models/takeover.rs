@@ -5,7 +5,9 @@
 //! does not. Stops, cancels and upgrades come at any time and as often as they like. What a process really does (does
 //! it accept?) is kept apart from what the other one has heard of it.
 
-use tidegate::handoff::{self, Effect, Handoff, HandoffTask, Input, Speaks, UndoHook, VERSION, WhileDraining};
+use tidegate::handoff::{
+    self, Effect, Handoff, HandoffTask, Input, Speaks, UndoHook, VERSION, WhileDraining,
+};
 use tidegate::successor::{self, State as Place, Successor};
 use tidegate::{Machine, Millis, Random, Rules};
 
@@ -305,7 +307,8 @@ impl Takeover {
             return false;
         };
         let older = Input::OlderGenerations { draining: at.around.older };
-        let told = fresh.handle(0, &older).is_ok() && (!at.around.stopping || fresh.handle(0, &Input::Stop).is_ok());
+        let told =
+            fresh.handle(0, &older).is_ok() && (!at.around.stopping || fresh.handle(0, &Input::Stop).is_ok());
         let same = |machine: &Handoff| {
             let mut machine = machine.clone();
             machine.rebase(0);
@@ -600,7 +603,9 @@ impl World for Takeover {
             Action::Settle => around.settled = true,
             Action::Time => {
                 let Some(passed) = self.deadline(at) else { return false };
-                if let (Some(taken), Some(pair)) = (&mut at.around.taken, self.pairs.get(usize::from(at.pair))) {
+                if let (Some(taken), Some(pair)) =
+                    (&mut at.around.taken, self.pairs.get(usize::from(at.pair)))
+                {
                     *taken += passed;
                     moment.watch.check(IN_TIME, *taken <= pair.old.longest_upgrade());
                 }
@@ -850,10 +855,8 @@ pub fn world(size: Size) -> (&'static str, Takeover) {
         },
         new: successor::Config { pid_file: true, lease: true, ..new.clone() },
     };
-    let plain = Pair {
-        old: handoff::Config { lease: true, ..old },
-        new: successor::Config { lease: true, ..new },
-    };
+    let plain =
+        Pair { old: handoff::Config { lease: true, ..old }, new: successor::Config { lease: true, ..new } };
     match size {
         Size::Small | Size::Quick => (
             "1 old and 1 new process; words late, lost, garbage; either dies at any moment; upgrades unbounded; no state",
