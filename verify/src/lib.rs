@@ -3,6 +3,7 @@
 pub mod alone;
 pub mod claim;
 pub mod coverage;
+pub mod diagrams;
 pub mod explore;
 pub mod liveness;
 pub mod models;

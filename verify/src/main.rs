@@ -7,6 +7,7 @@
 //!                                                plants bugs one at a time (verify/planted): every one has to be
 //!                                                caught; --write puts the table into docs/planted-bugs.md
 //! tidegate-verify --graph FILE --only MODEL      draws a model: FILE.dot and FILE.json
+//! tidegate-verify --diagrams FOLDER [--check]    draws every machine from the vectors, or says which picture is stale
 //! tidegate-verify --vectors FOLDER               writes generated-<machine>.json and updates index.json
 //! ```
 
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use tidegate_verify::claim::{Claim, Options};
 use tidegate_verify::models::{Entry, Size, all};
 use tidegate_verify::planted::{self, Row};
-use tidegate_verify::{coverage, vectors};
+use tidegate_verify::{coverage, diagrams, vectors};
 
 /// What was asked for.
 struct Wanted {
@@ -31,6 +32,8 @@ struct Wanted {
     vectors: Option<PathBuf>,
     planted: bool,
     write: bool,
+    diagrams: Option<PathBuf>,
+    check: bool,
 }
 
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
@@ -44,6 +47,8 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
         vectors: None,
         planted: false,
         write: false,
+        diagrams: None,
+        check: false,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -56,6 +61,8 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
             "--json" => wanted.json = Some(value()?.into()),
             "--counterexamples" => wanted.counterexamples = value()?.into(),
             "--graph" => wanted.graph = Some(value()?.into()),
+            "--diagrams" => wanted.diagrams = Some(value()?.into()),
+            "--check" => wanted.check = true,
             "--vectors" => wanted.vectors = Some(value()?.into()),
             "--states" => {
                 let states = value()?;
@@ -92,6 +99,9 @@ fn main() -> ExitCode {
         }
         if let Some(file) = &wanted.graph {
             return draw(&entries, file, wanted.options);
+        }
+        if let Some(folder) = &wanted.diagrams {
+            return illustrate(folder, wanted.check);
         }
         if let Some(folder) = &wanted.vectors {
             return generate(folder, wanted.options);
@@ -230,6 +240,27 @@ fn draw(entries: &[Entry], file: &Path, options: Options) -> Result<bool, String
     write(&file.with_extension("dot"), &dot)?;
     write(&file.with_extension("json"), &format!("{states:#}\n"))?;
     Ok(true)
+}
+
+/// Draws every machine, or checks that the pictures are those of the machines.
+fn illustrate(folder: &Path, check: bool) -> Result<bool, String> {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors");
+    let mut fresh = true;
+    for (machine, picture) in diagrams::all(&vectors)? {
+        let file = folder.join(format!("{machine}.svg"));
+        let known = std::fs::read_to_string(&file).unwrap_or_default();
+        if diagrams::is_current(&picture, &known) {
+            continue;
+        }
+        if check {
+            fresh = false;
+            eprintln!("{} is not the machine's; run `cargo xtask diagrams`", file.display());
+        } else {
+            write(&file, &diagrams::rendered(&picture)?)?;
+            println!("wrote {}", file.display());
+        }
+    }
+    Ok(fresh)
 }
 
 /// Writes the generated vectors and enters them into the index.

@@ -20,6 +20,8 @@ cargo xtask bench NAME [OPTION …]
     handoff [--upgrades N] [--json FILE].
 cargo xtask verify [--quick] [--json FILE]
     Explores every state of the machines at stated bounds and prints the claim as a table.
+cargo xtask diagrams [--check]
+    Draws every machine into docs/diagrams; or says which picture is stale.
 cargo xtask setup
     Only sets up: system packages, npm and pip packages, the native parts, the WebAssembly module.
 cargo xtask wasm
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
             "test" => suites::run(&workspace, &rest),
             "bench" => bench(&workspace, &rest),
             "verify" => verify(&workspace, &rest),
+            "diagrams" => diagrams(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
             "wasm" => setup::npm_packages(&workspace)
                 .and_then(|()| wasm::build(&workspace))
@@ -123,6 +126,17 @@ fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
         "tidegate-verify",
         "--",
     ];
+    run.extend(arguments);
+    process::run(workspace.command("cargo", &run))
+}
+
+/// Draws the machines into `docs/diagrams`; only drawing needs Graphviz.
+fn diagrams(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    if !arguments.contains(&"--check") {
+        setup::system_package("dot", "graphviz")?;
+    }
+    let mut run = vec!["run", "--quiet", "-p", "tidegate-verify", "--bin", "tidegate-verify", "--"];
+    run.extend(["--diagrams", "docs/diagrams"]);
     run.extend(arguments);
     process::run(workspace.command("cargo", &run))
 }

@@ -123,7 +123,8 @@ impl Gateway {
         let answered = match *input {
             Input::Failed { operation } => {
                 for (kind, asked) in &self.asked {
-                    if *asked == operation {
+                    // After a stop has begun it is an answer that comes late.
+                    if *asked == operation && self.began.is_none() {
                         match kind {
                             Asked::Initialise => self.initialised = false,
                             Asked::ControlDoor => self.control_open = false,
