@@ -40,7 +40,7 @@ impl Known {
         let name = file["machine"].as_str().expect("a file names its machine").to_owned();
         let machines = schema["machines"].as_array().expect("a list");
         let machine = machines.iter().find(|machine| machine["name"] == name).expect("a known machine");
-        let mut configs = vec!["{}".to_owned()];
+        let mut configs = Vec::new();
         for script in file["scripts"].as_array().expect("a list") {
             if let (None, Some(config)) = (script.get("faults"), script.get("config")) {
                 let config = config.to_string();
