@@ -47,12 +47,14 @@ export interface Limits {
   readonly limit?: Duration
   /** How long after its limit a step may still have its effect, because a server was slow. Default 2 s. */
   readonly lateness?: Duration
+  /** A handshake, which has no undo that waits for it. Default 10 s. */
+  readonly handshakeLimit?: Duration
 }
 
 /** The saga. One step after the other, as each is of no use before the one above it. */
 export function allocationOf(
   { pool, dns, proxy, handshakes }: World,
-  { limit = '5s', lateness = '2s' }: Limits = {},
+  { limit = '5s', lateness = '2s', handshakeLimit = '10s' }: Limits = {},
 ) {
   const limits = {
     timeout: limit,
@@ -70,13 +72,13 @@ export function allocationOf(
         return routeOf(allocation)
       },
       undo: async ({ input, id, output, because, signal }) => {
-        await giveBack(pool, input, id, because?.step === 'handshake')
+        await giveBack(pool, input, id, because?.step === 'handshake', signal)
         // Only so that it is ready for the next one soon: one that cannot be told learns it at its next renew.
         if (output !== undefined) await handshakes.stop(output, signal).catch(() => {})
       },
       // Nobody may get a gateway to which another organization's name may still lead.
       undoRequires: ['dns', 'config', 'reload'],
-      fallback: ({ input, id }) => giveBack(pool, input, id, true),
+      fallback: ({ input, id, signal }) => giveBack(pool, input, id, true, signal),
       timeout: limit,
       retries: 2,
       idempotent: true,
@@ -111,7 +113,7 @@ export function allocationOf(
     .step('handshake', {
       // Nothing to undo: a handshake is worth as much as its lease.
       run: ({ input, outputs, signal }) => handshakes.start(outputs.gateway, input.organization, signal),
-      timeout: limit,
+      timeout: handshakeLimit,
       retries: 1,
       // The gateway confirms the same lease as often as it is asked to.
       idempotent: true,
@@ -130,8 +132,15 @@ function notDone(error: unknown): never {
  * Ends the lease that was granted for a request. The pool itself makes sure that no route is left before anybody else
  * gets the gateway.
  */
-async function giveBack(pool: LeasePool, wish: Wish, request: string, suspect: boolean): Promise<void> {
+async function giveBack(
+  pool: LeasePool,
+  wish: Wish,
+  request: string,
+  suspect: boolean,
+  signal: AbortSignal,
+): Promise<void> {
   for (;;) {
+    signal.throwIfAborted()
     const lease = await leaseOf(pool, wish, request)
     if (lease === undefined) return
     try {

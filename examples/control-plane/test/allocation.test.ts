@@ -215,7 +215,7 @@ function suite(
 suite(
   'in this process',
   async () => await embedded({ domain: DOMAIN, terms: TERMS }),
-  { limit: '3000ms', lateness: '100ms' },
+  { limit: '5s', lateness: '100ms', handshakeLimit: '30s' },
   ['clean', 'unknown, not landed', 'unknown, landed'],
 )
 
@@ -240,7 +240,7 @@ describe('on real servers', () => {
       nginx,
     })
   }
-  const limits = { limit: '10000ms', lateness: '500ms' } as const
+  const limits = { limit: '10s', lateness: '500ms', handshakeLimit: '30s' } as const
 
   // What did not land differs in nothing that these servers see.
   suite('PostgreSQL, PowerDNS and nginx', open, limits, ['clean', 'unknown, landed'])

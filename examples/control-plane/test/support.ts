@@ -1,6 +1,7 @@
 /** A control plane with gateways, and faults to put into its steps. */
 import type { AddressInfo } from 'node:net'
 import { NotDone } from 'tidegate'
+import type { Limits } from '../allocation.ts'
 import { ControlPlane } from '../control-plane.ts'
 import { Gateway } from '../gateway.ts'
 import { HttpHandshakes, Tokens } from '../handshake.ts'
@@ -49,11 +50,7 @@ export interface Fixture extends AsyncDisposable {
 /** Starts a control plane and so many gateways. */
 let fixtures = 0
 
-export async function fixture(
-  world: Surroundings,
-  gateways: number,
-  limits: { limit: `${number}ms`; lateness: `${number}ms` },
-): Promise<Fixture> {
+export async function fixture(world: Surroundings, gateways: number, limits: Limits): Promise<Fixture> {
   const tokens = new Tokens('secret')
   // Real servers are shared by the tests, and nothing of one is to be taken for another's.
   fixtures += 1
