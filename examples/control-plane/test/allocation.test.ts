@@ -4,7 +4,7 @@ import { request } from 'node:http'
 import { after, before, describe, test } from 'node:test'
 import { startNginx, startPostgres, startPowerDns } from '../real/programs.ts'
 import { embedded, real, type Surroundings } from '../world.ts'
-import { DOMAIN, type Fate, type Fixture, fixture, STEPS, uuid } from './support.ts'
+import { DOMAIN, type Fate, type Fixture, fixture, STEPS, stopping, uuid } from './support.ts'
 
 const STARTS = 20
 const TERMS = { quarantine: '1h', unroutePause: '50ms' } as const
@@ -160,6 +160,42 @@ function suite(
         })
       }
     }
+
+    test('what a control plane leaves that dies at any record of its journal is made whole by the next one', async () => {
+      const world = await open()
+      // The records of an allocation that commits: it began, an intent and an outcome of each step, and its end.
+      const records = Array.from({ length: 2 * STEPS.length + 1 }, (_, n) => n + 1)
+      const cut = stopping(world.journal, records)
+      await using made = await fixture(
+        { ...world, journal: cut.journal },
+        records.length,
+        limits,
+        world.journal,
+      )
+      for (const n of records.keys()) void start(made, n).catch(() => {})
+      await until('all have stopped', async () => cut.stopped === records.length)
+      const outcomes = await made.next().recover()
+      assert.equal(outcomes.length, records.length)
+      assert.deepEqual(
+        outcomes.filter(({ outcome }) => outcome !== 'committed' && outcome !== 'rolled-back'),
+        [],
+      )
+      const settled = async () => {
+        const { free = 0, active = 0, quarantined = 0 } = await states(made)
+        return free + active + quarantined === records.length
+      }
+      await until('every gateway is free, active or quarantined', settled)
+      const committed = outcomes.filter(({ outcome }) => outcome === 'committed')
+      const { active = 0 } = await states(made)
+      assert.equal(active, committed.length)
+      assert.ok(active > 0 && active < records.length, 'some go on, and some go back')
+      const rows = await world.pool.list()
+      for (const n of records.keys()) {
+        const { status, body } = await visit(made, `org-${uuid(n)}.${DOMAIN}`)
+        const row = rows.find(({ organization }) => organization === uuid(n))
+        assert.deepEqual([status, body.gateway], row === undefined ? [404, undefined] : [200, row.gateway])
+      }
+    })
 
     test('a gateway that is not there is quarantined, and the start says so', async () => {
       await within(1, async (made) => {

@@ -1,8 +1,8 @@
 /** A control plane with gateways, and faults to put into its steps. */
 import type { AddressInfo } from 'node:net'
-import { NotDone } from 'tidegate'
+import { type JournalWriter, NotDone, type SagaJournal } from 'tidegate'
 import type { Limits } from '../allocation.ts'
-import { ControlPlane } from '../control-plane.ts'
+import { ControlPlane, type ControlPlaneOptions } from '../control-plane.ts'
 import { Gateway } from '../gateway.ts'
 import { HttpHandshakes, Tokens } from '../handshake.ts'
 import type { Surroundings } from '../world.ts'
@@ -22,6 +22,47 @@ export interface Fault {
 
 export function uuid(n: number): string {
   return `00000000-0000-4000-8000-${`${n}`.padStart(12, '0')}`
+}
+
+/**
+ * A journal that takes no more than so many records of the first saga, so many of the second, and so on: what a control
+ * plane leaves that dies there.
+ */
+export function stopping(
+  journal: SagaJournal,
+  records: readonly number[],
+): { journal: SagaJournal; stopped: number } {
+  let begun = 0
+  const made = {
+    stopped: 0,
+    journal: {
+      ...bound(journal),
+      async begin(saga, first) {
+        const most = records[begun] ?? Number.POSITIVE_INFINITY
+        begun += 1
+        const writer = await journal.begin(saga, first)
+        return writer && cut(writer, most)
+      },
+    } satisfies SagaJournal as SagaJournal,
+  }
+  const cut = (writer: JournalWriter, most: number): JournalWriter => ({
+    close: async () => await writer.close(),
+    append: async (record) => {
+      if (record.sequence <= most) return await writer.append(record)
+      made.stopped += 1
+      await new Promise(() => {})
+    },
+  })
+  return made
+}
+
+function bound(journal: SagaJournal): SagaJournal {
+  return {
+    begin: async (...call) => await journal.begin(...call),
+    takeOver: async (...call) => await journal.takeOver(...call),
+    read: async (...call) => await journal.read(...call),
+    list: async (...call) => await journal.list(...call),
+  }
 }
 
 /** How often the step that allocates is tried. */
@@ -45,12 +86,19 @@ export interface Fixture extends AsyncDisposable {
   /** What was logged for the operator. */
   readonly log: string[]
   fault: Fault | undefined
+  /** Another control plane over the same world, as the next process has it. */
+  next(): ControlPlane
 }
 
-/** Starts a control plane and so many gateways. */
 let fixtures = 0
 
-export async function fixture(world: Surroundings, gateways: number, limits: Limits): Promise<Fixture> {
+/** Starts a control plane and so many gateways. `journal`: what the next control plane recovers from. */
+export async function fixture(
+  world: Surroundings,
+  gateways: number,
+  limits: Limits,
+  journal: SagaJournal = world.journal,
+): Promise<Fixture> {
   const tokens = new Tokens('secret')
   // Real servers are shared by the tests, and nothing of one is to be taken for another's.
   fixtures += 1
@@ -68,7 +116,7 @@ export async function fixture(world: Surroundings, gateways: number, limits: Lim
   // Undos work, so the calls of steps are told from theirs.
   const attempts = new Map<string, number>()
   const undoing = new WeakSet<AbortSignal>()
-  const control = new ControlPlane({
+  const options: ControlPlaneOptions = {
     ...world,
     pool: changed(pool, {
       allocate: async (organization, request) => {
@@ -100,7 +148,8 @@ export async function fixture(world: Surroundings, gateways: number, limits: Lim
     operatorKey: 'operator',
     limits,
     log: (line) => log.push(line),
-  })
+  }
+  const control = new ControlPlane(options)
   await new Promise<void>((resolve) => control.server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(control.server.address() as AddressInfo).port}`
   world.pool.start()
@@ -118,6 +167,7 @@ export async function fixture(world: Surroundings, gateways: number, limits: Lim
     gateways: own,
     log,
     fault: undefined,
+    next: () => new ControlPlane({ ...options, journal }),
     async [Symbol.asyncDispose]() {
       for (const { gateway, epoch, organization } of await world.pool.list()) {
         if (organization !== undefined) await world.pool.stop(gateway, epoch, 'decommission').catch(() => {})
