@@ -3,7 +3,15 @@
  * saying so. See docs/guides/allocation.md.
  */
 
-import { type Duration, type LeasePool, LeaseRefused, NotDone, PoolExhausted, saga } from 'tidegate'
+import {
+  type Allocation,
+  type Duration,
+  type LeasePool,
+  LeaseRefused,
+  NotDone,
+  PoolExhausted,
+  saga,
+} from 'tidegate'
 import type { Handshakes } from './handshake.ts'
 import { type Dns, type ReverseProxy, type Route, unroute, untilRouted } from './route.ts'
 
@@ -39,12 +47,14 @@ export interface Limits {
   readonly limit?: Duration
   /** How long after its limit a step may still have its effect, because a server was slow. Default 2 s. */
   readonly lateness?: Duration
+  /** A handshake, which has no undo that waits for it. Default 10 s. */
+  readonly handshakeLimit?: Duration
 }
 
 /** The saga. One step after the other, as each is of no use before the one above it. */
 export function allocationOf(
   { pool, dns, proxy, handshakes }: World,
-  { limit = '5s', lateness = '2s' }: Limits = {},
+  { limit = '5s', lateness = '2s', handshakeLimit = '10s' }: Limits = {},
 ) {
   const limits = {
     timeout: limit,
@@ -61,16 +71,14 @@ export function allocationOf(
           throw new AlreadyAllocated(input.organization, allocation.hostname, state === 'allocating')
         return routeOf(allocation)
       },
-      undo: async ({ input, id, output, because }) => {
-        const route = output ?? (await granted(pool, input, id))
-        if (route !== undefined) await giveBack(pool, route, because?.step === 'handshake')
+      undo: async ({ input, id, output, because, signal }) => {
+        await giveBack(pool, input, id, because?.step === 'handshake', signal)
+        // Only so that it is ready for the next one soon: one that cannot be told learns it at its next renew.
+        if (output !== undefined) await handshakes.stop(output, signal).catch(() => {})
       },
       // Nobody may get a gateway to which another organization's name may still lead.
       undoRequires: ['dns', 'config', 'reload'],
-      fallback: async ({ input, id, output }) => {
-        const route = output ?? (await granted(pool, input, id))
-        if (route !== undefined) await giveBack(pool, route, true)
-      },
+      fallback: ({ input, id, signal }) => giveBack(pool, input, id, true, signal),
       timeout: limit,
       retries: 2,
       idempotent: true,
@@ -103,9 +111,9 @@ export function allocationOf(
       ...limits,
     })
     .step('handshake', {
-      // It leaves nothing behind: once the lease is given back, the gateway is told so at its next renew.
+      // Nothing to undo: a handshake is worth as much as its lease.
       run: ({ input, outputs, signal }) => handshakes.start(outputs.gateway, input.organization, signal),
-      timeout: limit,
+      timeout: handshakeLimit,
       retries: 1,
       // The gateway confirms the same lease as often as it is asked to.
       idempotent: true,
@@ -120,32 +128,52 @@ function notDone(error: unknown): never {
   throw error
 }
 
-/** What was granted for a request whose answer was lost. Asking again for what was not granted grants it now. */
-async function granted(pool: LeasePool, { organization }: Wish, request: string): Promise<Route | undefined> {
+/**
+ * Ends the lease that was granted for a request. The pool itself makes sure that no route is left before anybody else
+ * gets the gateway.
+ */
+async function giveBack(
+  pool: LeasePool,
+  wish: Wish,
+  request: string,
+  suspect: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    signal.throwIfAborted()
+    const lease = await leaseOf(pool, wish, request)
+    if (lease === undefined) return
+    try {
+      // A gateway that failed its handshake is quarantined, and does not go straight back into the pool.
+      if (suspect && lease.state === 'allocating') await pool.handshakeFailed(lease.gateway, lease.epoch)
+      else await pool.stop(lease.gateway, lease.epoch, 'decommission')
+      return
+    } catch (error) {
+      // It shook hands just now, or was restarted and took its lease back, with a later epoch: look again.
+      if (!(error instanceof LeaseRefused) || !['in-use', 'stale-epoch'].includes(error.code)) throw error
+    }
+  }
+}
+
+/**
+ * The lease that was granted for a request: asked again, the pool answers it again. (If nothing was granted, something
+ * is now; and a late grant is refused once that was given back.) None when that lease is over: what the organization
+ * has by now was granted for another request, and is not to be touched.
+ */
+async function leaseOf(
+  pool: LeasePool,
+  { organization }: Wish,
+  request: string,
+): Promise<Allocation | undefined> {
   try {
-    const allocation = await pool.allocate(organization, request)
-    return allocation.granted ? routeOf(allocation) : undefined
+    const lease = await pool.allocate(organization, request)
+    return lease.request === request ? lease : undefined
   } catch (error) {
     if (error instanceof PoolExhausted || error instanceof LeaseRefused) return undefined
     throw error
   }
 }
 
-/** Ends the lease. The pool looks for itself that no route is left before anybody else gets the gateway. */
-async function giveBack(pool: LeasePool, { gateway, epoch }: Route, suspect: boolean): Promise<void> {
-  try {
-    // A gateway that failed its handshake is quarantined, and does not go straight back into the pool.
-    if (suspect) return await pool.handshakeFailed(gateway, epoch)
-  } catch (error) {
-    // It has shaken hands after all.
-    if (!(error instanceof LeaseRefused) || error.code !== 'in-use') throw error
-  }
-  await pool.stop(gateway, epoch, 'decommission').catch((error) => {
-    // Somebody else has it by now: it is not this saga's any more.
-    if (!(error instanceof LeaseRefused) || error.code !== 'stale-epoch') throw error
-  })
-}
-
-function routeOf({ gateway, address, hostname, epoch }: Route): Route {
+function routeOf({ gateway, address, hostname, epoch }: Omit<Allocation, 'granted' | 'state'>): Route {
   return { gateway, address, hostname, epoch }
 }

@@ -58,13 +58,29 @@ class ControlPlaneGranter implements LeaseGranter {
 
 /** A gateway in this process. */
 export class Gateway {
-  readonly holder: LeaseHolder
+  holder: LeaseHolder
   readonly server = createServer((request, response) => void this.#handle(request, response))
   readonly #options: GatewayOptions
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    this.holder = new LeaseHolder({ granter: new ControlPlaneGranter(options), gateway: options.id })
+    this.holder = this.#newHolder()
+  }
+
+  #newHolder(): LeaseHolder {
+    return new LeaseHolder({ granter: new ControlPlaneGranter(this.#options), gateway: this.#options.id })
+  }
+
+  /** Begins another life whenever its lease is over, as a process does that is started again. */
+  revive(): this {
+    const { holder } = this
+    holder.on('drain', () => void holder.stop('restart'))
+    holder.on('over', () => {
+      if (!this.server.listening) return
+      this.holder = this.#newHolder()
+      void this.revive().holder.boot()
+    })
+    return this
   }
 
   /** Opens the door, for the handshake too, and asks whose it is. */
@@ -88,10 +104,11 @@ export class Gateway {
     switch (`${request.method} ${request.url}`) {
       case 'GET /collab/ping':
         return void answer(200, { gateway: id, organization: lease?.organization, epoch: lease?.epoch })
+      case 'POST /collab/stop':
+        this.holder.fenced(await epochIn(request))
+        return void answer(200, { gateway: id })
       case 'POST /collab/start': {
-        let text = ''
-        for await (const chunk of request) text += chunk
-        const { epoch } = JSON.parse(text)
+        const epoch = await epochIn(request)
         // It serves once the control plane has confirmed that it is to.
         const granted = await this.holder.granted({ epoch })
         return void answer(granted ? 200 : 409, { gateway: id, epoch })
@@ -101,6 +118,12 @@ export class Gateway {
         return void answer(200, { gateway: id, organization: lease.organization, path: request.url })
     }
   }
+}
+
+async function epochIn(request: IncomingMessage): Promise<number> {
+  let text = ''
+  for await (const chunk of request) text += chunk
+  return JSON.parse(text).epoch
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -8,6 +8,8 @@ import type { Route } from './route.ts'
 export interface Handshakes {
   /** Tells the gateway whom it serves; resolves when it has confirmed that to the control plane. */
   start(route: Route, organization: string, signal: AbortSignal): Promise<void>
+  /** Tells the gateway that this lease is not its own any more. */
+  stop(route: Route, signal: AbortSignal): Promise<void>
 }
 
 /** The token with which a gateway speaks for its organization: of one lease, worthless for the next. */
@@ -36,7 +38,7 @@ export class Tokens {
   }
 }
 
-/** `POST /collab/start` on the gateway. */
+/** `POST /collab/start` and `/collab/stop` on the gateway. */
 export class HttpHandshakes implements Handshakes {
   readonly #tokens: Tokens
 
@@ -45,19 +47,29 @@ export class HttpHandshakes implements Handshakes {
   }
 
   async start(route: Route, organization: string, signal: AbortSignal): Promise<void> {
-    const { address, gateway, hostname, epoch } = route
+    const { gateway, hostname, epoch } = route
     const token = this.#tokens.of(gateway, epoch)
-    const response = await fetch(`${address}/collab/start`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ organization_id: organization, gateway_hostname: hostname, epoch, token }),
-      signal,
-    }).catch((error: Error) => {
+    const body = { organization_id: organization, gateway_hostname: hostname, epoch, token }
+    const response = await this.#post(route, 'start', body, signal).catch((error: Error) => {
       // Nobody listens there: nothing was said to anybody.
       const { code } = (error.cause ?? {}) as { code?: string }
       throw code === 'ECONNREFUSED' ? new NotDone(`${gateway} is not there`, { cause: error }) : error
     })
     await response.body?.cancel()
     if (!response.ok) throw new Error(`the handshake with ${gateway} ended ${response.status}`)
+  }
+
+  async stop(route: Route, signal: AbortSignal): Promise<void> {
+    const response = await this.#post(route, 'stop', { epoch: route.epoch }, signal)
+    await response.body?.cancel()
+  }
+
+  async #post({ address }: Route, what: string, body: object, signal: AbortSignal): Promise<Response> {
+    return await fetch(`${address}/collab/${what}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal,
+    })
   }
 }

@@ -63,7 +63,7 @@ await life.run(async (signal) => {
   world.pool.start()
   for (const { key, outcome } of await control.recover()) console.log(`${key}: ${outcome}`)
   for (let n = 1; n <= Number(values.gateways); n += 1) {
-    const gateway = new Gateway({ control: url, id: `gateway-${n}`, key: 'gateway' })
+    const gateway = new Gateway({ control: url, id: `gateway-${n}`, key: 'gateway' }).revive()
     gateways.push(gateway)
     await world.pool.enrol(`gateway-${n}`, await gateway.listen())
     await gateway.holder.boot({ signal })

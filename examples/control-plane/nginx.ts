@@ -96,7 +96,10 @@ export class Nginx implements ReverseProxy {
   }
 
   async #nginx(words: string[], signal: AbortSignal): Promise<void> {
-    await run(this.#program, ['-p', this.#folder, '-e', 'error.log', ...words], { signal })
+    await run(this.#program, ['-p', this.#folder, '-e', 'error.log', ...words], {
+      signal,
+      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` },
+    })
   }
 
   /** What the proxy says about a name; a new connection each time, as old ones belong to the workers of before. */

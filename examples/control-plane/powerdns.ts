@@ -33,6 +33,7 @@ export class PowerDns implements Dns {
   readonly #zone: string
   readonly #headers: Record<string, string>
   readonly #target: string
+  #changing: Promise<void> = Promise.resolve()
 
   constructor({ url, apiKey, zone, target }: PowerDnsOptions) {
     this.#zone = `${url}/api/v1/servers/localhost/zones/${zone}.`
@@ -65,9 +66,14 @@ export class PowerDns implements Dns {
     return marks.some(({ records }) => records.some(({ content }) => isMeant(JSON.parse(content), target)))
   }
 
+  /** One after the other: over SQLite, changes beside each other may end 500. */
   async #change(rrsets: object[], signal: AbortSignal): Promise<void> {
-    const response = await this.#ask('', { method: 'PATCH', body: JSON.stringify({ rrsets }), signal })
-    await response.body?.cancel()
+    const change = this.#changing.then(async () => {
+      const response = await this.#ask('', { method: 'PATCH', body: JSON.stringify({ rrsets }), signal })
+      await response.body?.cancel()
+    })
+    this.#changing = change.catch(() => {})
+    await change
   }
 
   async #ask(query: string, init: RequestInit): Promise<Response> {

@@ -96,6 +96,13 @@ const SUITES: &[Suite] = &[
         reading: Reading::NodeTest,
     },
     Suite {
+        name: "control-plane",
+        program: "npm",
+        arguments: &["run", "--silent", "test", "--workspace", "tidegate-example-control-plane"],
+        folder: "",
+        reading: Reading::NodeTest,
+    },
+    Suite {
         name: "python-format",
         program: ".xtask/venv/bin/ruff",
         arguments: &["format", "--check", "."],

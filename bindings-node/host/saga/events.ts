@@ -2,15 +2,7 @@
 
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
-import type {
-  Leak,
-  SagaEnd,
-  SagaError,
-  SagaFailure,
-  SagaRolledBack,
-  SagaStuck,
-  UndoFailure,
-} from './errors.js'
+import type { Leak, SagaEnd, SagaFailure, SagaRolledBack, SagaStuck, UndoFailure } from './errors.js'
 
 /** The events of a saga; the same are published as `tidegate:saga-…` on `node:diagnostics_channel`. */
 export interface SagaEvents {
@@ -33,7 +25,7 @@ export interface SagaEvents {
   /** `tidegate:saga-stuck` */
   stuck: [SagaEnd & { error: SagaStuck }]
   /** `tidegate:saga-stopped` It has not ended, but this process does not go on with it: halted, fenced or refused. */
-  stopped: [SagaEnd & { error: SagaError }]
+  stopped: [SagaEnd & { error: Error }]
 }
 
 /** Tells listeners and subscribers of an event. */

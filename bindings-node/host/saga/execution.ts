@@ -17,6 +17,7 @@ import { type Explanation, Machine } from '../machine.js'
 import {
   type Leak,
   NotDone,
+  type SagaEnd,
   type SagaFailure,
   SagaFenced,
   SagaHalted,
@@ -27,9 +28,9 @@ import {
   SagaUnderWay,
   StepInterrupted,
   StepTimeout,
-  type UndoFailure,
 } from './errors.js'
-import type { SagaReporter } from './events.js'
+import type { SagaEvents, SagaReporter } from './events.js'
+import { Failures } from './failures.js'
 import {
   frameOf,
   type JournalAppend,
@@ -84,13 +85,10 @@ export class Execution {
   readonly #journal: SagaJournal
   readonly #machine: Machine<'saga'>
   readonly #outputs: Outputs = {}
-  readonly #errors = new Map<string, unknown>()
-  readonly #undoErrors: UndoFailure[] = []
+  readonly #failures: Failures
   readonly #fellBack: string[] = []
   /** The calls that are under way, by operation. */
   readonly #calls = new Map<number, { readonly effect: Call; readonly controller: AbortController }>()
-  /** What was last begun to take a step back. */
-  readonly #directions = new Map<string, UndoFailure['direction']>()
   #resolve: (outputs: Outputs) => void = () => {}
   #reject: (error: Error) => void = () => {}
   #writer: JournalWriter | undefined
@@ -113,6 +111,12 @@ export class Execution {
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
+    })
+    this.#failures = new Failures(definition.config.steps, (direction, step, attempt, error) => {
+      for (const { effect, controller } of this.#calls.values()) {
+        if (effect.type !== direction || this.#nameOf(effect.step) !== step) continue
+        if (effect.attempt === attempt) controller.abort(error)
+      }
     })
     this.#machine = new Machine('saga', {
       config: definition.config,
@@ -320,9 +324,9 @@ export class Execution {
         return encodeValue(name, this.#outputs[name])
       case 'failed':
       case 'unknown':
-        return encodeError(this.#errorOf(name, attempt))
+        return encodeError(this.#failures.ofDo(name, attempt))
       case 'undo-failed':
-        return encodeError(this.#undoErrorOf(name, attempt))
+        return encodeError(this.#failures.ofUndo(name, attempt))
       case 'unwinding':
         return step === null ? encodeError(this.#abortReason()) : encodeValue('nothing', undefined)
       default:
@@ -344,21 +348,21 @@ export class Execution {
         break
       }
       case 'intent':
-        this.#errors.set(errorKey(name, attempt), new StepInterrupted(name))
+        this.#failures.addDo(name, attempt, new StepInterrupted(name), true)
         break
       case 'done':
         this.#outputs[name] = decodeValue(payload)
         break
       case 'failed':
       case 'unknown':
-        this.#errors.set(errorKey(name, attempt), decodeError(payload))
+        this.#failures.addDo(name, attempt, decodeError(payload))
         break
       case 'fallback-intent':
       case 'undo-intent':
-        this.#directions.set(name, kind === 'undo-intent' ? 'undo' : 'fall-back')
+        this.#failures.begin(name, kind === 'undo-intent' ? 'undo' : 'fall-back')
         break
       case 'undo-failed':
-        this.#undoFailed(name, attempt, decodeError(payload))
+        this.#failures.addUndo(name, attempt, decodeError(payload))
         break
       case 'fell-back':
         this.#fellBack.push(name)
@@ -407,7 +411,7 @@ export class Execution {
   async #run(effect: Call, signal: AbortSignal): Promise<unknown> {
     const { name, options } = this.#definition.steps[effect.step] as NamedStep
     const direction = effect.type === 'verify' ? 'do' : effect.type
-    if (direction !== 'do') this.#directions.set(name, direction)
+    if (direction !== 'do') this.#failures.begin(name, direction)
     const call: UndoCall<unknown, Outputs, unknown> = {
       input: this.#beginning?.input,
       outputs: { ...this.#outputs },
@@ -443,51 +447,15 @@ export class Execution {
     const { type, operation } = effect
     const certain = error instanceof NotDone
     if (type === 'do') {
-      const key = errorKey(name, effect.attempt)
-      if (!this.#errors.has(key)) this.#errors.set(key, error)
+      this.#failures.addDo(name, effect.attempt, error)
       this.#report('stepFailed', { step: name, attempt: effect.attempt, certain, error })
     } else if (type !== 'verify') {
-      this.#report('undoFailed', this.#undoFailed(name, effect.attempt, error))
+      this.#report('undoFailed', this.#failures.addUndo(name, effect.attempt, error))
     }
     return { type: certain && type !== 'verify' ? 'failed' : 'unknown', operation }
   }
 
   // --- errors ---
-
-  /** The error of an attempt. Without one, the machine's limit came before this file's. */
-  #errorOf(step: string, attempt: number): unknown {
-    const found = this.#errors.get(errorKey(step, attempt))
-    if (found !== undefined) return found
-    const limit = this.#definition.config.steps?.find(({ name }) => name === step)?.limit ?? 10_000
-    const error = new StepTimeout('do', step, limit)
-    this.#errors.set(errorKey(step, attempt), error)
-    this.#tellLate(step, 'do', error)
-    return error
-  }
-
-  #undoErrorOf(step: string, attempt: number): unknown {
-    const limit = this.#definition.config.steps?.find(({ name }) => name === step)?.undoLimit ?? 10_000
-    const direction = this.#directions.get(step) ?? 'undo'
-    const { error } = this.#undoFailed(step, attempt, new StepTimeout(direction, step, limit))
-    this.#tellLate(step, direction, error)
-    return error
-  }
-
-  /** Tells a call that it is out of time, when the machine knew that before this file's timer. */
-  #tellLate(step: string, type: Call['type'], error: unknown): void {
-    for (const { effect, controller } of this.#calls.values()) {
-      if (effect.type === type && this.#nameOf(effect.step) === step) controller.abort(error)
-    }
-  }
-
-  /** Keeps the first error of each attempt. */
-  #undoFailed(step: string, attempt: number, error: unknown): UndoFailure {
-    const found = this.#undoErrors.find((failure) => failure.step === step && failure.attempt === attempt)
-    if (found !== undefined) return found
-    const failure = { step, direction: this.#directions.get(step) ?? 'undo', attempt, error }
-    this.#undoErrors.push(failure)
-    return failure
-  }
 
   #failure(effect: EffectOf<'unwinding' | 'rolled-back' | 'stuck'>): SagaFailure {
     const step = effect.step === null ? undefined : this.#nameOf(effect.step)
@@ -495,8 +463,8 @@ export class Execution {
       ...this.#names,
       reason: effect.cause,
       step,
-      cause: step === undefined ? this.#cancelled : this.#errorOf(step, effect.attempt),
-      undoErrors: this.#undoErrors,
+      cause: step === undefined ? this.#cancelled : this.#failures.ofDo(step, effect.attempt),
+      undoErrors: this.#failures.undoErrors,
       fellBack: this.#fellBack,
     }
   }
@@ -509,14 +477,12 @@ export class Execution {
     return this.#definition.steps[step]?.name ?? ''
   }
 
-  #report: <Event extends Parameters<SagaReporter>[0]>(event: Event, fields: object) => void = (
-    event,
-    fields,
-  ) => this.#definition.report(event, { ...this.#names, ...fields } as never)
-}
-
-function errorKey(step: string, attempt: number): string {
-  return `${attempt} ${step}`
+  #report<Event extends keyof SagaEvents>(
+    event: Event,
+    fields: Omit<SagaEvents[Event][0], keyof SagaEnd>,
+  ): void {
+    this.#definition.report(event, { ...this.#names, ...fields } as SagaEvents[Event][0])
+  }
 }
 
 function refusal({ sequence, fault }: { sequence: number; fault: SagaJournalFault }): string {

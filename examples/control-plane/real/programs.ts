@@ -13,6 +13,8 @@ export { startPostgres } from '../../../bindings-node/test/support/postgres.ts'
 
 const run = promisify(execFile)
 const START_LIMIT = 20_000
+/** Debian keeps servers where not everybody's path leads. */
+const SERVERS = `${process.env.PATH}:/usr/sbin:/sbin`
 
 /** A server that was started. */
 export interface Started extends AsyncDisposable {
@@ -115,7 +117,7 @@ async function started(
       // It ends with this process, even when that is killed.
       const shell = `exec "$0" "$@" >>"${join(folder, 'stderr')}" 2>&1`
       const command = ['--pdeathsig=TERM', 'sh', '-c', shell, program, ...words]
-      child = spawn('setpriv', command, { stdio: 'ignore' })
+      child = spawn('setpriv', command, { stdio: 'ignore', env: { ...process.env, PATH: SERVERS } })
       const end = performance.now() + START_LIMIT
       while (!(await answers().catch(() => false))) {
         if (child.exitCode !== null || performance.now() > end) {

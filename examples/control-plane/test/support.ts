@@ -1,7 +1,8 @@
 /** A control plane with gateways, and faults to put into its steps. */
 import type { AddressInfo } from 'node:net'
-import { NotDone } from 'tidegate'
-import { ControlPlane } from '../control-plane.ts'
+import { type JournalWriter, NotDone, type SagaJournal } from 'tidegate'
+import type { Limits } from '../allocation.ts'
+import { ControlPlane, type ControlPlaneOptions } from '../control-plane.ts'
 import { Gateway } from '../gateway.ts'
 import { HttpHandshakes, Tokens } from '../handshake.ts'
 import type { Surroundings } from '../world.ts'
@@ -21,6 +22,47 @@ export interface Fault {
 
 export function uuid(n: number): string {
   return `00000000-0000-4000-8000-${`${n}`.padStart(12, '0')}`
+}
+
+/**
+ * A journal that takes no more than so many records of the first saga, so many of the second, and so on: what a control
+ * plane leaves that dies there.
+ */
+export function stopping(
+  journal: SagaJournal,
+  records: readonly number[],
+): { journal: SagaJournal; stopped: number } {
+  let begun = 0
+  const made = {
+    stopped: 0,
+    journal: {
+      ...bound(journal),
+      async begin(saga, first) {
+        const most = records[begun] ?? Number.POSITIVE_INFINITY
+        begun += 1
+        const writer = await journal.begin(saga, first)
+        return writer && cut(writer, most)
+      },
+    } satisfies SagaJournal as SagaJournal,
+  }
+  const cut = (writer: JournalWriter, most: number): JournalWriter => ({
+    close: async () => await writer.close(),
+    append: async (record) => {
+      if (record.sequence <= most) return await writer.append(record)
+      made.stopped += 1
+      await new Promise(() => {})
+    },
+  })
+  return made
+}
+
+function bound(journal: SagaJournal): SagaJournal {
+  return {
+    begin: async (...call) => await journal.begin(...call),
+    takeOver: async (...call) => await journal.takeOver(...call),
+    read: async (...call) => await journal.read(...call),
+    list: async (...call) => await journal.list(...call),
+  }
 }
 
 /** How often the step that allocates is tried. */
@@ -55,15 +97,22 @@ export interface Fixture extends AsyncDisposable {
   /** What was logged for the operator. */
   readonly log: string[]
   fault: Fault | undefined
+  /** Another control plane over the same world, as the next process has it. */
+  next(): ControlPlane
 }
 
-/** Starts a control plane and so many gateways. */
+let fixtures = 0
+
+/** Starts a control plane and so many gateways. `journal`: what the next control plane recovers from. */
 export async function fixture(
   world: Surroundings,
   gateways: number,
-  limits: { limit: `${number}ms`; lateness: `${number}ms` },
+  limits: Limits,
+  journal: SagaJournal = world.journal,
 ): Promise<Fixture> {
   const tokens = new Tokens('secret')
+  // Real servers are shared by the tests, and nothing of one is to be taken for another's.
+  fixtures += 1
   const log: string[] = []
   const own: Gateway[] = []
   const play = faulty(() => made.fault)
@@ -72,7 +121,7 @@ export async function fixture(
   // Undos work, so the calls of steps are told from theirs.
   const attempts = new Map<string, number>()
   const undoing = new WeakSet<AbortSignal>()
-  const control = new ControlPlane({
+  const options: ControlPlaneOptions = {
     ...world,
     pool: changed(pool, {
       allocate: async (organization, request) => {
@@ -104,14 +153,16 @@ export async function fixture(
     operatorKey: 'operator',
     limits,
     log: (line) => log.push(line),
-  })
+  }
+  const control = new ControlPlane(options)
   await new Promise<void>((resolve) => control.server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(control.server.address() as AddressInfo).port}`
   world.pool.start()
   for (let n = 1; n <= gateways; n += 1) {
-    const gateway = new Gateway({ control: url, id: `gateway-${n}`, key: 'gateway' })
+    const id = `gateway-${fixtures}-${n}`
+    const gateway = new Gateway({ control: url, id, key: 'gateway' }).revive()
     own.push(gateway)
-    await world.pool.enrol(`gateway-${n}`, await gateway.listen())
+    await world.pool.enrol(id, await gateway.listen())
     await gateway.holder.boot()
   }
   const made: Fixture = {
@@ -121,7 +172,12 @@ export async function fixture(
     gateways: own,
     log,
     fault: undefined,
+    next: () => new ControlPlane({ ...options, journal }),
     async [Symbol.asyncDispose]() {
+      for (const { gateway, epoch, organization } of await world.pool.list()) {
+        if (organization !== undefined) await world.pool.stop(gateway, epoch, 'decommission').catch(() => {})
+      }
+      await world.pool.settled()
       for (const gateway of own) await gateway.close()
       control.server.closeAllConnections()
       await new Promise((resolve) => control.server.close(resolve))
