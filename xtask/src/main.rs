@@ -15,7 +15,7 @@ cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
-    Runs a benchmark against its peers: http-drain, http-throughput, directory, bindings.
+    Runs a benchmark against its peers: http-drain, http-throughput, allocate, directory, bindings.
 cargo xtask verify [--quick] [--json FILE]
     Explores every state of the machines at stated bounds and prints the claim as a table.
 cargo xtask setup
@@ -129,6 +129,7 @@ fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
 const BENCHMARKS: &[(&str, &str)] = &[
     ("http-drain", "bench/http-drain/drain.ts"),
     ("http-throughput", "bench/http-drain/throughput.ts"),
+    ("allocate", "bench/allocate/main.ts"),
     ("directory", "bench/directory/clear.ts"),
     ("bindings", "bench/bindings/main.ts"),
 ];

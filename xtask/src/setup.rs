@@ -11,7 +11,15 @@ pub fn everything(workspace: &Workspace) -> Result<(), String> {
     for_node(workspace)?;
     python::set_up(workspace)?;
     wasm::build(workspace)?;
-    system_package("redis-server", "redis-server")
+    system_package("redis-server", "redis-server")?;
+    postgresql()
+}
+
+/// PostgreSQL's server. Debian keeps the programs of each version in a folder that is not in the path.
+pub fn postgresql() -> Result<(), String> {
+    let found = "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb";
+    let there = process::output("sh", &["-c", found]).is_some();
+    system_package_for(there, "postgres", "postgresql")
 }
 
 /// Node itself, the npm packages, the native addon and the built npm package.
