@@ -13,7 +13,7 @@ const USAGE = `cargo xtask demo --scenario restart [options]
   --quick          tidegate's side only: a smoke test
 `
 /** One round trip to the control plane, and its write to the disk, on a busy machine. Milliseconds. */
-const ROUND_TRIP = 1_000
+const ROUND_TRIP = 500
 
 const { values } = parseArgs({
   options: {
