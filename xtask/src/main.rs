@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
+cargo xtask demo  [--scenario relay] [--hosts N] [--redis] [--json FILE] [--quick]
     Redeploys a fleet of relays under load, without tidegate and with it, and shows the table.
+cargo xtask demo  --scenario restart [--postgres URL] [--json FILE] [--quick]
+    Restarts a gateway in the four ways in which gateways restart; it keeps its organization and its hostname.
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
-    Runs a benchmark against its peers: http-drain, http-throughput, directory, bindings,
+    Runs a benchmark against its peers: http-drain, http-throughput, allocate, directory, bindings,
     handoff [--upgrades N] [--json FILE].
 cargo xtask verify [--quick] [--json FILE]
     Explores every state of the machines at stated bounds and prints the claim as a table.
@@ -102,15 +104,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sets up and hands over to the runner of the demo, which is a Node program like the relays that it runs.
+/// The demos, each a Node program like the processes that it runs.
+const SCENARIOS: &[(&str, &str)] =
+    &[("relay", "examples/relay/demo/main.ts"), ("restart", "examples/app-gateway/demo/main.ts")];
+
+/// Sets up and hands over to the runner of the scenario that is named, or of the first.
 fn demo(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    let real_redis = arguments.contains(&"--redis");
+    let mut rest = arguments.to_vec();
+    let mut wanted = "relay";
+    if let Some(at) = rest.iter().position(|argument| *argument == "--scenario") {
+        wanted = rest.get(at + 1).copied().unwrap_or("");
+        rest.drain(at..rest.len().min(at + 2));
+    }
+    let Some((_, script)) = SCENARIOS.iter().find(|(known, _)| *known == wanted) else {
+        let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no scenario `{wanted}`; there are {}", known.join(", ")));
+    };
     setup::for_node(workspace)?;
-    if real_redis {
+    if rest.contains(&"--redis") {
         setup::system_package("redis-server", "redis-server")?;
     }
-    let mut node = vec!["--import", "tsx", "examples/relay/demo/main.ts"];
-    node.extend(arguments);
+    let mut node = vec!["--import", "tsx", script];
+    node.extend(rest);
     process::run(&mut workspace.command("node", &node))
 }
 
@@ -145,6 +160,7 @@ fn diagrams(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
 const BENCHMARKS: &[(&str, &str)] = &[
     ("http-drain", "bench/http-drain/drain.ts"),
     ("http-throughput", "bench/http-drain/throughput.ts"),
+    ("allocate", "bench/allocate/main.ts"),
     ("directory", "bench/directory/clear.ts"),
     ("bindings", "bench/bindings/main.ts"),
     ("handoff", "bench/handoff/main.ts"),

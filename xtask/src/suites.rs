@@ -170,6 +170,20 @@ const SUITES: &[Suite] = &[
         reading: Reading::NodeTest,
     },
     Suite {
+        name: "app-gateway",
+        program: "npm",
+        arguments: &["run", "--silent", "test", "--workspace", "tidegate-example-app-gateway"],
+        folder: "",
+        reading: Reading::NodeTest,
+    },
+    Suite {
+        name: "demo-restart",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/app-gateway/demo/main.ts", "--quick"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
         name: "demo",
         program: "node",
         arguments: &["--import", "tsx", "examples/relay/demo/main.ts", "--quick"],

@@ -6,6 +6,7 @@
  * differential test proves it equal to the core's decision.
  */
 
+import { createHash } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
 import { type Duration, milliseconds } from '../duration.js'
 import { TidegateError } from '../errors.js'
@@ -14,6 +15,7 @@ import { LeaseStoreUnavailable } from '../lease/errors.js'
 import {
   type Decided,
   decideLease,
+  freshRow,
   type LeaseCommand,
   type LeaseRow,
   LIVE,
@@ -21,7 +23,7 @@ import {
   OTHER,
 } from '../lease/row.js'
 import type { AllocateCommand, GatewayCommand, LeaseStore, ListedRow } from '../lease/store.js'
-import { type PostgresConnection, type PostgresPool, schemaName } from './pool.js'
+import { type PostgresConnection, type PostgresPool, type PostgresResult, schemaName } from './pool.js'
 
 /** How rows are kept. */
 export interface PostgresLeaseStoreOptions {
@@ -29,6 +31,8 @@ export interface PostgresLeaseStoreOptions {
   schema?: string
   /** How long one command may take, waiting for a client of the pool included; default 4 s. */
   commandTimeout?: Duration
+  /** Whether statements are prepared; default true. Not behind a connection pooler that cannot do that. */
+  prepare?: boolean
 }
 
 /** The columns that hold a time. */
@@ -42,8 +46,10 @@ const CHANGED = [
 const isTime = (column: string) => (TIMES as readonly string[]).includes(column)
 /** Whole milliseconds of a time, as a number that JavaScript has exactly. */
 const milli = (time: string) => `floor(extract(epoch FROM ${time}) * 1000)::float8`
+/** What is stored in whole milliseconds is read faster. */
+const whole = (time: string) => `round(date_part('epoch', ${time}) * 1000)`
 const COLUMNS = ['gateway', 'address', ...CHANGED].map((column) => {
-  if (isTime(column)) return `${milli(`lease.${column}`)} AS ${column}`
+  if (isTime(column)) return `${whole(`lease.${column}`)} AS ${column}`
   if (['epoch', 'incarnation', 'failures'].includes(column)) return `lease.${column}::float8 AS ${column}`
   return `lease.${column}`
 })
@@ -52,18 +58,32 @@ const LIVE_STATES = LIVE.map((state) => `'${state}'`).join(', ')
 const UNIQUE_VIOLATION = '23505'
 
 /** A client of `pg` tells of a lost connection beside failing the query: unheard, that would end the process. */
-type Client = PostgresConnection & Partial<Pick<EventEmitter, 'on' | 'off'>>
+interface Client extends PostgresConnection, Partial<Pick<EventEmitter, 'on' | 'off'>> {
+  query(statement: string, values?: unknown[]): Promise<PostgresResult>
+  query(statement: Statement & { values: unknown[] }): Promise<PostgresResult>
+}
 const ignore = () => {}
+
+/** A statement with the name under which connections have prepared it. */
+interface Statement {
+  readonly name: string
+  readonly text: string
+}
+
+/** What taking a free row answers: the request is the one before. */
+type Taken = Pick<LeaseRow, 'gateway' | 'address' | 'epoch' | 'incarnation' | 'failures' | 'request'>
 
 /** A store in PostgreSQL. */
 export class PostgresLeaseStore implements LeaseStore {
   readonly #pool: PostgresPool
   readonly #timeout: number
+  readonly #prepare: boolean
   readonly #statements: ReturnType<typeof statements>
 
   /** @param pool A `pg.Pool`. It is used, and never ended, by the store. */
   constructor(pool: PostgresPool, options: PostgresLeaseStoreOptions = {}) {
-    const { schema = 'public', commandTimeout = '4s' } = options
+    const { schema = 'public', commandTimeout = '4s', prepare = true } = options
+    this.#prepare = prepare
     this.#pool = pool
     this.#timeout = milliseconds(commandTimeout, 'commandTimeout')
     this.#statements = statements(`${schemaName(schema)}.tidegate_leases`)
@@ -117,25 +137,18 @@ export class PostgresLeaseStore implements LeaseStore {
   ): Promise<Decided | undefined> {
     const { organization, request, hostname } = command
     const limit = terms.allocateLimit ?? DEFAULT_ALLOCATE_LIMIT
-    const { rows } = await client.query(this.#statements.take, [organization, request, hostname, limit])
-    const [taken] = rows as unknown as (LeaseRow & { now: number; earlier: string | null })[]
+    const { rows } = await this.#send(client, this.#statements.take, [organization, request, hostname, limit])
+    const [taken] = rows as unknown as (Taken & { until: number })[]
     if (taken === undefined) return undefined
-    const { now: _, earlier, ...after } = taken
-    const { epoch } = after
+    const { gateway, address, epoch, incarnation, failures, request: earlier, until } = taken
+    const before = {
+      ...freshRow(gateway, address),
+      ...{ epoch: epoch - 1, incarnation, failures, request: earlier },
+    }
     const state = 'allocating'
     return {
-      before: {
-        ...after,
-        ...{
-          state: 'free',
-          epoch: epoch - 1,
-          request: earlier,
-          organization: null,
-          hostname: null,
-          until: null,
-        },
-      },
-      after,
+      before,
+      after: { ...before, state, epoch, request, organization, hostname, until },
       answer: { type: 'allocated', epoch, limit },
       effects: [{ type: 'entered', state, epoch, organization: OTHER, cause: null }],
     }
@@ -158,14 +171,14 @@ export class PostgresLeaseStore implements LeaseStore {
   /** Locks a row, lets the core decide, and stores what it decided. */
   async #decided(
     client: PostgresConnection,
-    lock: string,
+    lock: Statement,
     values: unknown[],
     command: LeaseCommand,
     terms: LeaseConfig,
   ): Promise<Decided | undefined> {
     await client.query('BEGIN')
     try {
-      const { rows } = await client.query(lock, values)
+      const { rows } = await this.#send(client, lock, values)
       const [read] = rows as unknown as (LeaseRow & { now: number })[]
       let decided: Decided | undefined
       if (read !== undefined) {
@@ -174,7 +187,7 @@ export class PostgresLeaseStore implements LeaseStore {
         const { after } = decided
         if (CHANGED.some((column) => row[column] !== after[column])) {
           const values = [row.gateway, row.epoch, ...CHANGED.map((column) => after[column])]
-          await client.query(this.#statements.store, values)
+          await this.#send(client, this.#statements.store, values)
         }
       }
       await client.query('COMMIT')
@@ -184,6 +197,14 @@ export class PostgresLeaseStore implements LeaseStore {
       await client.query('ROLLBACK').catch(() => {})
       throw error
     }
+  }
+
+  /** A statement that comes again and again: planned once for each connection, which is most of its cost. */
+  async #send(client: PostgresConnection, statement: Statement, values: unknown[]): Promise<PostgresResult> {
+    const { name, text } = statement
+    return this.#prepare
+      ? await (client as Client).query({ name, text, values })
+      : await client.query(text, values)
   }
 
   /** One command, in its time, with a client of the pool. */
@@ -226,7 +247,11 @@ export class PostgresLeaseStore implements LeaseStore {
 const DEFAULT_ALLOCATE_LIMIT = 30_000
 
 function statements(table: string) {
-  const lock = (where: string) => `SELECT ${SELECTED} FROM ${table} lease WHERE ${where}`
+  const named = (text: string): Statement => {
+    // The name is of the text: connections may serve stores of several schemas and releases.
+    return { name: `tidegate-${createHash('sha256').update(text).digest('hex').slice(0, 32)}`, text }
+  }
+  const lock = (where: string) => named(`SELECT ${SELECTED} FROM ${table} lease WHERE ${where}`)
   const set = CHANGED.map((column, index) => {
     const value = `$${index + 3}`
     return isTime(column)
@@ -242,8 +267,8 @@ function statements(table: string) {
     /** Quarantined gateways that are fit again: the only ones that time makes free. */
     lockOverdue: lock(`state = 'quarantined' AND NOT routed AND until <= statement_timestamp()
       LIMIT 1 FOR UPDATE SKIP LOCKED`),
-    store: `UPDATE ${table} SET ${set.join(', ')} WHERE gateway = $1 AND epoch = $2`,
-    take: `WITH free AS MATERIALIZED (
+    store: named(`UPDATE ${table} SET ${set.join(', ')} WHERE gateway = $1 AND epoch = $2`),
+    take: named(`WITH free AS MATERIALIZED (
         SELECT gateway, request FROM ${table}
         WHERE state = 'free' AND epoch < ${MAX_EPOCH}
           AND NOT EXISTS (SELECT FROM ${table} WHERE organization = $1 AND state IN (${LIVE_STATES}))
@@ -253,7 +278,8 @@ function statements(table: string) {
       UPDATE ${table} lease SET state = 'allocating', epoch = epoch + 1, organization = $1, request = $2,
         hostname = $3, until = date_trunc('milliseconds', statement_timestamp()) + $4::float8 * interval '1 ms'
       FROM free WHERE lease.gateway = free.gateway
-      RETURNING ${SELECTED}, free.request AS earlier`,
+      RETURNING lease.gateway, lease.address, lease.epoch::float8, lease.incarnation::float8,
+        lease.failures::float8, free.request, ${whole('lease.until')} AS until`),
     due: `SELECT gateway FROM ${table} WHERE until <= statement_timestamp() ORDER BY until LIMIT $1`,
     list: `SELECT ${SELECTED} FROM ${table} lease WHERE $1::text IS NULL OR gateway = $1 ORDER BY gateway`,
   }
