@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
-    Redeploys a fleet of relays under load, without tidegate and with it, and shows the table.
+cargo xtask demo  [--scenario NAME] [--json FILE] [--quick] [OPTION …]
+    Runs a scenario under load, without tidegate and with it, and shows the table:
+    relay [--hosts N] [--redis]  a fleet of relays is redeployed (the default);
+    handoff [--deploys N]        a gateway gets good and broken builds.
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
@@ -98,15 +100,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sets up and hands over to the runner of the demo, which is a Node program like the relays that it runs.
+/// The scenarios of the demo. Each is run by a Node program, like the processes that it runs.
+const SCENARIOS: &[(&str, &str)] =
+    &[("relay", "examples/relay/demo/main.ts"), ("handoff", "examples/hot-restart/demo.ts")];
+
+/// Sets up and hands over to the runner of a scenario.
 fn demo(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    let real_redis = arguments.contains(&"--redis");
+    let (scenario, options) = match arguments.iter().position(|word| *word == "--scenario") {
+        Some(place) => {
+            let name = arguments.get(place + 1).copied().unwrap_or_default();
+            (name, [&arguments[..place], arguments.get(place + 2..).unwrap_or_default()].concat())
+        }
+        None => ("relay", arguments.to_vec()),
+    };
+    let Some((_, script)) = SCENARIOS.iter().find(|(name, _)| *name == scenario) else {
+        let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no scenario `{scenario}`; there are {}", known.join(", ")));
+    };
     setup::for_node(workspace)?;
-    if real_redis {
+    if options.contains(&"--redis") {
         setup::system_package("redis-server", "redis-server")?;
     }
-    let mut node = vec!["--import", "tsx", "examples/relay/demo/main.ts"];
-    node.extend(arguments);
+    let mut node = vec!["--import", "tsx", script];
+    node.extend(options);
     process::run(&mut workspace.command("node", &node))
 }
 
