@@ -10,6 +10,7 @@ import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { bundle, endAll, exists, Generations, type Line } from './handoff/generations.js'
 import { Load } from './handoff/load.js'
+import { freePort } from './handoff/ports.js'
 import type { Plan } from './handoff/program.js'
 import { until } from './until.js'
 
@@ -56,19 +57,6 @@ function greeting(port: number): Promise<number> {
 }
 
 const isRefused = (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED'
-
-/** A port that is free and, unlike those that the system gives out, not taken by the next who asks for any. */
-async function freePort(): Promise<number> {
-  for (let port = 20_000 + (process.pid % 10_000); ; port += 1) {
-    const server = createServer()
-    const isFree = await new Promise((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => resolve(true))
-    })
-    await new Promise((resolve) => server.close(resolve))
-    if (isFree) return port
-  }
-}
 
 describe('what is handed over', { concurrency: 3 }, () => {
   it('H3: 4,000 listening sockets', async () => {
