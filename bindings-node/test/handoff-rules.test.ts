@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { request } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { bundle, endAll, exists, Generations, type Line } from './handoff/generations.js'
@@ -114,6 +116,49 @@ describe('what is handed over', { concurrency: 3 }, () => {
     process.kill(pid, 'SIGTERM')
     await until(() => !exists(pid), 'the last generation to be gone')
     assert.equal(existsSync(path), false)
+  })
+
+  it('H3: a successor that stalls still has room for everyone who connects', async () => {
+    const { generations, port } = await gateway()
+    const { pid } = await generations.replaced()
+    process.kill(pid, 'SIGSTOP')
+    const clients = Array.from({ length: 1_000 }, () => connect(port, '127.0.0.1'))
+    let connected = 0
+    for (const client of clients) client.once('connect', () => (connected += 1))
+    await until(() => connected === clients.length, 'all to be connected')
+    for (const client of clients) client.destroy()
+    process.kill(pid, 'SIGCONT')
+    generations.end()
+  })
+
+  it('D4: a socket that was inherited is shut like an own one, unless a manager holds it as well', async () => {
+    const held = await Promise.all(
+      [1, 2].map(async () => {
+        const server = createServer()
+        await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+        return server
+      }),
+    )
+    const fds = held.map((server) => (server as unknown as { _handle: { fd: number } })._handle.fd)
+    const script = fileURLToPath(new URL('support/inherited-listeners.ts', import.meta.url))
+    const child = spawn(process.execPath, ['--import', 'tsx', script], {
+      stdio: ['ignore', 'pipe', 'inherit', ...fds],
+    })
+    const [printed] = await once(child.stdout as Readable, 'data')
+    assert.deepEqual(JSON.parse(printed), { own: true, foreign: false })
+    for (const server of held) server.close()
+  })
+
+  it('D4: the last generation resets nobody when it closes the socket that it has inherited', async () => {
+    const { generations, port } = await gateway()
+    const { pid } = await generations.replaced()
+    const load = new Load(port, { kept: 0, fresh: 64, pause: 0 })
+    await until(() => load.answered > 200, 'load')
+    process.kill(pid, 'SIGTERM')
+    await until(() => !exists(pid), 'the last generation to be gone')
+    const { failures } = await load.stop()
+    assert.deepEqual(new Set(failures), new Set(['fresh: ECONNREFUSED']))
+    generations.end()
   })
 
   it('H6: a state, with its version', async () => {
