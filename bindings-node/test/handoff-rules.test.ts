@@ -58,6 +58,15 @@ function greeting(port: number): Promise<number> {
   })
 }
 
+/** How many connections wait to be accepted. */
+function queued(port: number): number {
+  const rows = readFileSync('/proc/self/net/tcp', 'utf8').split('\n')
+  const its = rows
+    .map((row) => row.trim().split(/[\s:]+/))
+    .find((row) => Number.parseInt(row[2] ?? '', 16) === port && row[5] === '0A')
+  return Number.parseInt(its?.[7] ?? '0', 16)
+}
+
 const isRefused = (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED'
 
 describe('what is handed over', { concurrency: 3 }, () => {
@@ -391,7 +400,7 @@ describe('a successor whose old process dies', { concurrency: 2 }, () => {
     generations.end()
   })
 
-  it('H4: also when it waits for the acknowledgement', async () => {
+  it('H2, H4: also when it waits for the acknowledgement, and not before', async () => {
     const { generations, port } = await gateway()
     const old = generations.pid
     generations.plan({ boot: 300 })
@@ -399,11 +408,12 @@ describe('a successor whose old process dies', { concurrency: 2 }, () => {
     await until(() => generations.processes().length === 2, 'the successor to be started')
     process.kill(old, 'SIGSTOP')
     await generations.line(({ ready }) => ready, 'ready')
-    assert.equal(generations.pid, old, 'it does not accept while the old process is there')
+    const asked = ask(port)
+    await until(() => queued(port) === 1, 'the connection to wait: it is not for the successor yet')
+    assert.equal(generations.pid, old)
     process.kill(old, 'SIGKILL')
-    const answered = await ask(port)
-    assert.equal(answered, generations.pid)
-    assert.notEqual(answered, old)
+    assert.equal(await asked, generations.pid)
+    assert.notEqual(generations.pid, old)
     generations.end()
   })
 })
