@@ -62,8 +62,9 @@ export class Handoff {
   /** Who asks at this very moment, and whose upgrade is in flight or queued. */
   #asking: Asked | undefined
   #asked: Asked | undefined
-  /** Called when no upgrade is in flight any more; whether this process was replaced. */
-  #settled: ((replaced: boolean) => void)[] = []
+  /** Called when no upgrade is in flight any more. */
+  #settled: (() => void)[] = []
+  #replaced = false
   /** What is known about the failure in the making. */
   #detail: string | undefined
   #cause: unknown
@@ -88,6 +89,9 @@ export class Handoff {
     try {
       return await new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(new UpgradeError('cancelled', true))
+        // It has stopped, and its machine with it.
+        if (this.#machine.closed)
+          return reject(new UpgradeError(this.#replaced ? 'replaced' : 'stopping', true))
         const asked = { begun: performance.now(), resolve, reject }
         this.#asking = asked
         this.#machine.send({ type: 'upgrade' })
@@ -109,8 +113,8 @@ export class Handoff {
       then()
       return
     }
-    this.#settled.push((replaced) => {
-      if (!replaced) then()
+    this.#settled.push(() => {
+      if (!this.#replaced) then()
     })
     this.#machine.offer({ type: 'stop' })
   }
@@ -321,18 +325,19 @@ export class Handoff {
 
   #accepted(): void {
     const pid = this.#process?.pid ?? -1
+    this.#replaced = true
     this.#process?.letGo()
     this.#settle((asked) => {
       const upgrade = { pid, duration: performance.now() - asked.begun }
       this.#host.upgraded(upgrade)
       asked.resolve(upgrade)
-    }, true)
+    })
   }
 
-  #settle(how: (asked: Asked) => void, replaced = false): void {
+  #settle(how: (asked: Asked) => void): void {
     const asked = this.#asked
     this.#asked = undefined
     if (asked) how(asked)
-    for (const settled of this.#settled.splice(0)) settled(replaced)
+    for (const settled of this.#settled.splice(0)) settled()
   }
 }

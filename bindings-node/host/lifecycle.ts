@@ -393,8 +393,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
    * does, and drains. Whatever goes wrong before that leaves this process as it was. Also takes sockets from systemd or
    * another supervisor (`LISTEN_FDS`, `LISTEN_FDNAMES`).
    *
-   * A server of HTTP is drained as by {@link http}, which is only needed for its options; any other by waiting for its
-   * connections.
+   * A server of HTTP is drained as by {@link http}, which is only needed for its options, and then comes first; any
+   * other by waiting for its connections.
    *
    * @throws RangeError for a name that is empty or has a colon; Error for one that is taken.
    */

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { request } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { bundle, endAll, exists, Generations, type Line } from './handoff/generations.js'
 import { Load } from './handoff/load.js'
+import { freePort } from './handoff/ports.js'
 import type { Plan } from './handoff/program.js'
 import { until } from './until.js'
 
@@ -55,20 +58,16 @@ function greeting(port: number): Promise<number> {
   })
 }
 
-const isRefused = (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED'
-
-/** A port that is free and, unlike those that the system gives out, not taken by the next who asks for any. */
-async function freePort(): Promise<number> {
-  for (let port = 20_000 + (process.pid % 10_000); ; port += 1) {
-    const server = createServer()
-    const isFree = await new Promise((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => resolve(true))
-    })
-    await new Promise((resolve) => server.close(resolve))
-    if (isFree) return port
-  }
+/** How many connections wait to be accepted. */
+function queued(port: number): number {
+  const rows = readFileSync('/proc/self/net/tcp', 'utf8').split('\n')
+  const its = rows
+    .map((row) => row.trim().split(/[\s:]+/))
+    .find((row) => Number.parseInt(row[2] ?? '', 16) === port && row[5] === '0A')
+  return Number.parseInt(its?.[7] ?? '0', 16)
 }
+
+const isRefused = (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED'
 
 describe('what is handed over', { concurrency: 3 }, () => {
   it('H3: 4,000 listening sockets', async () => {
@@ -126,6 +125,49 @@ describe('what is handed over', { concurrency: 3 }, () => {
     process.kill(pid, 'SIGTERM')
     await until(() => !exists(pid), 'the last generation to be gone')
     assert.equal(existsSync(path), false)
+  })
+
+  it('H3: a successor that stalls still has room for everyone who connects', async () => {
+    const { generations, port } = await gateway()
+    const { pid } = await generations.replaced()
+    process.kill(pid, 'SIGSTOP')
+    const clients = Array.from({ length: 1_000 }, () => connect(port, '127.0.0.1'))
+    let connected = 0
+    for (const client of clients) client.once('connect', () => (connected += 1))
+    await until(() => connected === clients.length, 'all to be connected')
+    for (const client of clients) client.destroy()
+    process.kill(pid, 'SIGCONT')
+    generations.end()
+  })
+
+  it('D4: a socket that was inherited is shut like an own one, unless a manager holds it as well', async () => {
+    const held = await Promise.all(
+      [1, 2].map(async () => {
+        const server = createServer()
+        await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+        return server
+      }),
+    )
+    const fds = held.map((server) => (server as unknown as { _handle: { fd: number } })._handle.fd)
+    const script = fileURLToPath(new URL('support/inherited-listeners.ts', import.meta.url))
+    const child = spawn(process.execPath, ['--import', 'tsx', script], {
+      stdio: ['ignore', 'pipe', 'inherit', ...fds],
+    })
+    const [printed] = await once(child.stdout as Readable, 'data')
+    assert.deepEqual(JSON.parse(printed), { own: true, foreign: false })
+    for (const server of held) server.close()
+  })
+
+  it('D4: the last generation resets nobody when it closes the socket that it has inherited', async () => {
+    const { generations, port } = await gateway()
+    const { pid } = await generations.replaced()
+    const load = new Load(port, { kept: 0, fresh: 64, pause: 0 })
+    await until(() => load.answered > 200, 'load')
+    process.kill(pid, 'SIGTERM')
+    await until(() => !exists(pid), 'the last generation to be gone')
+    const { failures } = await load.stop()
+    assert.deepEqual(new Set(failures), new Set(['fresh: ECONNREFUSED']))
+    generations.end()
   })
 
   it('H6: a state, with its version', async () => {
@@ -358,7 +400,7 @@ describe('a successor whose old process dies', { concurrency: 2 }, () => {
     generations.end()
   })
 
-  it('H4: also when it waits for the acknowledgement', async () => {
+  it('H2, H4: also when it waits for the acknowledgement, and not before', async () => {
     const { generations, port } = await gateway()
     const old = generations.pid
     generations.plan({ boot: 300 })
@@ -366,11 +408,12 @@ describe('a successor whose old process dies', { concurrency: 2 }, () => {
     await until(() => generations.processes().length === 2, 'the successor to be started')
     process.kill(old, 'SIGSTOP')
     await generations.line(({ ready }) => ready, 'ready')
-    assert.equal(generations.pid, old, 'it does not accept while the old process is there')
+    const asked = ask(port)
+    await until(() => queued(port) === 1, 'the connection to wait: it is not for the successor yet')
+    assert.equal(generations.pid, old)
     process.kill(old, 'SIGKILL')
-    const answered = await ask(port)
-    assert.equal(answered, generations.pid)
-    assert.notEqual(answered, old)
+    assert.equal(await asked, generations.pid)
+    assert.notEqual(generations.pid, old)
     generations.end()
   })
 })

@@ -1,5 +1,6 @@
 //! The commands of this repository. `cargo xtask` lists them.
 
+mod demo;
 mod process;
 mod python;
 mod replays;
@@ -11,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask demo  [--scenario relay] [--hosts N] [--redis] [--json FILE] [--quick]
-    Redeploys a fleet of relays under load, without tidegate and with it, and shows the table.
-cargo xtask demo  --scenario restart [--postgres URL] [--json FILE] [--quick]
-    Restarts a gateway in the four ways in which gateways restart; it keeps its organization and its hostname.
+cargo xtask demo  [--scenario NAME] [--real] [--json FILE] [--quick] [OPTION …]
+    Runs a scenario without tidegate and with it, shows both and a verdict; all of them without a name:
+    relay [--hosts N] [--redis] [--reconnect-rate N]  a fleet of relays is redeployed under load;
+    restart                                           a gateway restarts in the four ways in which gateways do;
+    allocation                                        an allocation fails at each of its steps;
+    handoff [--deploys N]                             a gateway gets good and broken builds under load.
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
     let rest: Vec<&str> = words.collect();
     let result =
         match command {
-            "demo" => demo(&workspace, &rest),
+            "demo" => demo::run(&workspace, &rest),
             "test" => suites::run(&workspace, &rest),
             "bench" => bench(&workspace, &rest),
             "verify" => verify(&workspace, &rest),
@@ -102,31 +105,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// The demos, each a Node program like the processes that it runs.
-const SCENARIOS: &[(&str, &str)] =
-    &[("relay", "examples/relay/demo/main.ts"), ("restart", "examples/app-gateway/demo/main.ts")];
-
-/// Sets up and hands over to the runner of the scenario that is named, or of the first.
-fn demo(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    let mut rest = arguments.to_vec();
-    let mut wanted = "relay";
-    if let Some(at) = rest.iter().position(|argument| *argument == "--scenario") {
-        wanted = rest.get(at + 1).copied().unwrap_or("");
-        rest.drain(at..rest.len().min(at + 2));
-    }
-    let Some((_, script)) = SCENARIOS.iter().find(|(known, _)| *known == wanted) else {
-        let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("there is no scenario `{wanted}`; there are {}", known.join(", ")));
-    };
-    setup::for_node(workspace)?;
-    if rest.contains(&"--redis") {
-        setup::system_package("redis-server", "redis-server")?;
-    }
-    let mut node = vec!["--import", "tsx", script];
-    node.extend(rest);
-    process::run(&mut workspace.command("node", &node))
 }
 
 fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {

@@ -24,7 +24,7 @@ pub fn postgresql() -> Result<(), String> {
 }
 
 /// What the control plane of the examples runs on. Debian keeps servers where not everybody's path leads.
-fn name_server_and_proxy() -> Result<(), String> {
+pub fn name_server_and_proxy() -> Result<(), String> {
     system_package("sqlite3", "sqlite3")?;
     system_package_for(Path::new("/usr/sbin/nginx").exists(), "nginx", "nginx")?;
     system_package_for(Path::new("/usr/sbin/pdns_server").exists(), "pdns_server", "pdns-server")?;

@@ -190,6 +190,13 @@ const SUITES: &[Suite] = &[
         folder: "",
         reading: Reading::Whole,
     },
+    Suite {
+        name: "demo-handoff",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/hot-restart/demo.ts", "--quick"],
+        folder: "",
+        reading: Reading::Whole,
+    },
 ];
 
 /// Runs the suites named, or all.

@@ -101,13 +101,13 @@ export class Listeners {
     const inherited = this.#claim(listener)
     if (inherited) {
       listener.foreign = inherited.foreign
-      await listening(server, { fd: inherited.fd, backlog })
+      await listening(server, { fd: inherited.fd }, backlog)
       if (!inherited.foreign) claimListener(server)
     } else if (path !== undefined) {
       if (!native.listenUnix) throw new Error('the native part for this platform has no unix sockets')
-      await listening(server, { fd: native.listenUnix(path), backlog })
+      await listening(server, { fd: native.listenUnix(path) }, backlog)
     } else {
-      await listening(server, { port, ...(host !== undefined && { host }), backlog, ipv6Only })
+      await listening(server, { port, ...(host !== undefined && { host }), ipv6Only }, backlog)
     }
   }
 
@@ -124,7 +124,11 @@ export class Listeners {
   }
 }
 
-function listening(server: Server, options: NodeListenOptions & { fd?: number }): Promise<void> {
+function listening(
+  server: Server,
+  where: NodeListenOptions & { fd?: number },
+  backlog: number,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const over = (settle: () => void) => () => {
       server.off('listening', listened)
@@ -136,7 +140,8 @@ function listening(server: Server, options: NodeListenOptions & { fd?: number })
     server.once('listening', listened)
     server.once('error', failed)
     try {
-      server.listen(options)
+      // As an option, Node does not heed it together with `fd`.
+      server.listen(where, backlog)
     } catch (error) {
       failed(error as Error)
     }

@@ -22,6 +22,9 @@ export interface LoadResult {
 /** Requests until it is stopped. */
 export class Load {
   answered = 0
+  /** The longest time between two answers, whoever got them. Milliseconds. */
+  longestGap = 0
+  #lastAnswer = performance.now()
   readonly failures: string[] = []
   readonly #firstAnswer = new Map<number, number>()
   readonly #port: number
@@ -66,6 +69,9 @@ export class Load {
 
   #answer(pid: number): void {
     this.answered += 1
+    const now = performance.now()
+    this.longestGap = Math.max(this.longestGap, now - this.#lastAnswer)
+    this.#lastAnswer = now
     if (!this.#firstAnswer.has(pid)) this.#firstAnswer.set(pid, performance.timeOrigin + performance.now())
   }
 

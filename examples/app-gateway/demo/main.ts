@@ -4,11 +4,13 @@
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { startPostgres } from '../../control-plane/real/programs.ts'
 import { endAll } from '../../relay/demo/program.ts'
 import { type Restart, restart, type Side, WAYS, type Way, World } from './restarts.ts'
 
 const USAGE = `cargo xtask demo --scenario restart [options]
-  --postgres URL   keep the leases in this PostgreSQL (default: in a file of the control plane)
+  --real           keep the leases in a PostgreSQL that is started for it (default: in a file of the control plane)
+  --postgres URL   keep them in this one
   --json FILE      write the figures
   --quick          tidegate's side only: a smoke test
 `
@@ -17,6 +19,7 @@ const ROUND_TRIP = 500
 
 const { values } = parseArgs({
   options: {
+    real: { type: 'boolean', default: false },
     postgres: { type: 'string' },
     json: { type: 'string' },
     quick: { type: 'boolean', default: false },
@@ -30,16 +33,20 @@ if (values.help) {
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, async () => {
     await endAll()
+    await server?.[Symbol.asyncDispose]()
     process.exit(130)
   })
 }
+
+const server = values.real ? await startPostgres() : undefined
 
 const results: Record<Side, Restart[]> = { without: [], with: [] }
 try {
   for (const side of values.quick ? (['with'] as const) : (['without', 'with'] as const)) {
     process.stdout.write(`\n${side} tidegate: a control plane, 3 gateways\n`)
     for (const way of Object.keys(WAYS) as Way[]) {
-      const postgres = values.postgres === undefined ? {} : { postgres: values.postgres }
+      const url = values.postgres ?? (await server?.createDatabase())
+      const postgres = url === undefined ? {} : { postgres: url }
       await using world = await new World(side, postgres).start()
       const result = await restart(world, way)
       results[side].push(result)
@@ -71,6 +78,7 @@ try {
   process.exitCode = holds ? 0 : 1
 } finally {
   await endAll()
+  await server?.[Symbol.asyncDispose]()
 }
 
 function sentence({ coldStarts, kept, serving, booted }: Restart): string {
