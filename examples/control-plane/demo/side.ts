@@ -17,7 +17,7 @@ export interface Side extends AsyncDisposable {
 }
 
 export async function withTidegate(world: Surroundings, gateways: number): Promise<Side> {
-  const made = await fixture(world, gateways, { limit: '2000ms', lateness: '200ms' })
+  const made = await fixture(world, gateways, { limit: '5000ms', lateness: '500ms' })
   return {
     world,
     get fault() {
