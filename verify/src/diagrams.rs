@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tidegate::Name;
 use tidegate::backoff::{Jitter, Policy};
-use tidegate::close::{Profile, Response};
+use tidegate::close::{Profile, Response, Session};
 use tidegate_boundary::{CallError, Case, Table};
 
 /// A picture of one machine.
@@ -334,8 +334,15 @@ fn delays() -> String {
     drawing(770, 60 + Jitter::ALL.len() * (HEIGHT + 50), &body)
 }
 
+/// What of an action the picture shows: the response, and what becomes of the session.
+fn shown(profile: &Profile, code: u16) -> (Response, Session) {
+    let action = profile.decide(code, true, false);
+    (action.response, action.session)
+}
+
 /// What each profile does after each code, with TLS and without live subscriptions.
 fn actions() -> String {
+    const COLUMNS: usize = 4;
     const WIDTH: usize = 250;
     let colour = |response: Response| match response {
         Response::Never => "#cf222e",
@@ -349,18 +356,18 @@ fn actions() -> String {
         10,
         20,
         "font-size=\"14\"",
-        "What follows a close code, by profile (over TLS, without subscriptions)",
+        "What follows a close code, by profile, and with which session (over TLS, without subscriptions)",
     );
-    let mut deepest = 0;
-    for (column, name) in Profile::names().enumerate() {
-        let (column, below) = (column % 3, column / 3);
-        let (x, mut y) = (10 + column * WIDTH, 50 + below * 470);
+    let mut depths = [32; COLUMNS];
+    for (place, name) in Profile::names().enumerate() {
+        let (column, x) = (place % COLUMNS, 10 + place % COLUMNS * WIDTH);
+        let mut y = depths[column] + 20;
         body.push_str(&text(x, y, "font-weight=\"bold\"", name));
         let profile = Profile::named(name);
         let mut from = 0_u16;
-        let mut same = profile.decide(0, true, false);
+        let mut same = shown(&profile, 0);
         for to in 0..=u16::MAX {
-            let next = to.checked_add(1).map(|code| (code, profile.decide(code, true, false)));
+            let next = to.checked_add(1).map(|code| (code, shown(&profile, code)));
             if next.is_none_or(|(_, action)| action != same) {
                 y += 18;
                 let range = if from == to { format!("{from}") } else { format!("{from}–{to}") };
@@ -369,16 +376,18 @@ fn actions() -> String {
                     "<circle cx=\"{}\" cy=\"{}\" r=\"4\" fill=\"{}\"/>",
                     x + 6,
                     y - 4,
-                    colour(same.response)
+                    colour(same.0)
                 );
                 body.push_str(&text(x + 16, y, "", &range));
-                body.push_str(&text(x + 105, y, "", same.response.as_str()));
+                let session =
+                    if same.1 == Session::Any { String::new() } else { format!(", {}", same.1.as_str()) };
+                body.push_str(&text(x + 105, y, "", &format!("{}{session}", same.0.as_str())));
                 if let Some(next) = next {
                     (from, same) = next;
                 }
             }
         }
-        deepest = deepest.max(y);
+        depths[column] = y + 16;
     }
-    drawing(20 + 3 * WIDTH, deepest + 20, &body)
+    drawing(20 + COLUMNS * WIDTH, depths.into_iter().max().unwrap_or_default(), &body)
 }
