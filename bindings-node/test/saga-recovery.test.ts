@@ -128,6 +128,30 @@ describe('recovery', () => {
     assert.ok(last > 14)
   })
 
+  test('G9: two who recover the same saga at once do nothing twice, and the world is whole', async () => {
+    for (let records = 2; records < 17; records += 1) {
+      const world = new World()
+      const journal = await crashed(diamond(world, 'fails clean'), 'k', records)
+      const passing = () => interfered(journal, async (_, __, append) => await append())
+      const both = await Promise.all(
+        [passing(), passing()].map((own) => recover([diamond(world, 'fails clean')], own)),
+      )
+      const outcomes = both.flat().map((one) => {
+        return one.outcome === 'not-continued' ? (one.error as SagaFenced).code : one.outcome
+      })
+      const where = `${records} records: ${outcomes}`
+      // Whoever comes when it has ended is told how, too.
+      assert.ok(outcomes.includes('rolled-back'), where)
+      assert.ok(
+        outcomes.every((outcome) => ['rolled-back', 'saga-fenced'].includes(outcome)),
+        where,
+      )
+      assert.deepEqual([...world.there], [], where)
+      const dos = world.calls.filter((call) => call.startsWith('do'))
+      assert.equal(new Set(dos).size, dos.length, `${where}: ${dos}`)
+    }
+  })
+
   test('G8: goes on forwards where nothing is unknown, with what was answered before', async () => {
     const answers: unknown[] = []
     const definition = () =>
