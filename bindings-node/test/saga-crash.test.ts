@@ -175,3 +175,20 @@ test('G4: a journal that cannot grow stops the saga before the effect, and recov
     [2, false],
   )
 })
+
+test('a trace says what the machine decided, and nothing of what the saga is about', async () => {
+  const [folder, trace] = [join(root, 'traced'), join(root, 'trace')]
+  const child = spawn(process.execPath, [bundle.path, 'grow', JSON.stringify({ folder })], {
+    stdio: 'ignore',
+    env: { ...process.env, TIDEGATE_TRACE: trace },
+  })
+  await once(child, 'exit')
+  const text = await readFile(trace, 'utf8')
+  const lines = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.ok(lines.some(({ name }) => name === 'saga'))
+  assert.ok(lines.some(({ effects }) => effects?.some(({ type }: { type: string }) => type === 'committed')))
+  assert.ok(!text.includes('xxxx'), 'the output of the step')
+})

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import pg from 'pg'
+import { saga } from '../host/index.js'
 import { migrate, PostgresJournal } from '../host/postgres.js'
 import { FileJournal } from '../host/saga/file-journal.js'
 import {
@@ -312,6 +313,28 @@ describe('PostgreSQL', () => {
     const again = open()
     assert.deepEqual(await texts(new PostgresJournal(again), 'a/1'), ['x', 'two'])
     await Promise.all([pool.end(), again.end()])
+  })
+
+  test('a server that is restarted in the middle of a saga costs the saga only that time', async () => {
+    await using restarting = await startPostgres()
+    const pool = new pg.Pool({ connectionString: restarting.url })
+    pool.on('error', () => {})
+    await migrate(pool)
+    const made: string[] = []
+    const outputs = await saga('s', { journalTimeout: '60s' })
+      .step('a', {
+        run: async () => {
+          made.push('a')
+          // It is away when this step's outcome is to be written down.
+          await restarting.kill()
+          void restarting.start()
+        },
+        timeout: '60s',
+      })
+      .step('b', { run: () => made.push('b') })
+      .run(undefined, { journal: new PostgresJournal(pool), key: 'k' })
+    assert.deepEqual([outputs.b, made], [2, ['a', 'b']])
+    await pool.end()
   })
 
   test('sagas that are over are pruned by their age, and no others', async () => {

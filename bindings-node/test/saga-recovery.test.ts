@@ -19,7 +19,7 @@ import {
   saga,
 } from '../host/index.js'
 import { interfered } from './saga/journals.js'
-import { chain, copy, crashed, failure, kinds, QUICK } from './saga/support.js'
+import { chain, copy, crashed, failure, kinds, QUICK, write } from './saga/support.js'
 import { type Fate, World } from './saga/world.js'
 import { until } from './until.js'
 
@@ -128,6 +128,30 @@ describe('recovery', () => {
     assert.ok(last > 14)
   })
 
+  test('G9: two who recover the same saga at once do nothing twice, and the world is whole', async () => {
+    for (let records = 2; records < 17; records += 1) {
+      const world = new World()
+      const journal = await crashed(diamond(world, 'fails clean'), 'k', records)
+      const passing = () => interfered(journal, async (_, __, append) => await append())
+      const both = await Promise.all(
+        [passing(), passing()].map((own) => recover([diamond(world, 'fails clean')], own)),
+      )
+      const outcomes = both.flat().map((one) => {
+        return one.outcome === 'not-continued' ? (one.error as SagaFenced).code : one.outcome
+      })
+      const where = `${records} records: ${outcomes}`
+      // Whoever comes when it has ended is told how, too.
+      assert.ok(outcomes.includes('rolled-back'), where)
+      assert.ok(
+        outcomes.every((outcome) => ['rolled-back', 'saga-fenced'].includes(outcome)),
+        where,
+      )
+      assert.deepEqual([...world.there], [], where)
+      const dos = world.calls.filter((call) => call.startsWith('do'))
+      assert.equal(new Set(dos).size, dos.length, `${where}: ${dos}`)
+    }
+  })
+
   test('G8: goes on forwards where nothing is unknown, with what was answered before', async () => {
     const answers: unknown[] = []
     const definition = () =>
@@ -162,6 +186,25 @@ describe('recovery', () => {
     )
     await recover([definition(() => {})], journal)
     assert.deepEqual(said, Array(2).fill({ reason: 'step-failed', step: 'b' }))
+  })
+
+  test('a journal that release 0.1.0 wrote is continued, by this and every later one', async () => {
+    // One step done, the other one failed, and the process died when it was about to undo. Never to be made anew.
+    const written = `
+VEdKMVYAAAABAQAAAP7I76jRmbILeyJzYWdhIjoiaGlzdG9yeSIsImtleSI6ImsiLCJydW4iOiJhZDU5OGU4YS1iZGFkLTQ0NWUt
+OTg1YS0yOWM5MDA2NWIzMDAifVo4S9ZXd+XfVEdKMQYAAAABAgEBAQCnejut8pFvXFRHSjERAAAAAQMCAQEAImdhdGV3YXktMSL0
++eautKe0w1RHSjEGAAAAAQQBAgEAqC7Kq/GJfsJUR0oxSQAAAAEFAwIBAHsibmFtZSI6Ik5vdERvbmUiLCJtZXNzYWdlIjoidGhl
+IHpvbmUgaXMgbG9ja2VkIiwiY29kZSI6Im5vdC1kb25lIn3baoW3mzDLBFRHSjEGAAAAAQYFAgEA8my0RHsnkAY=`
+    const journal = new MemoryJournal()
+    await write(Buffer.from(written, 'base64'), journal, 'history/k')
+    const undone: unknown[] = []
+    const definition = saga('history')
+      .step('gateway', { run: () => 'another', undo: ({ output, because }) => undone.push(output, because) })
+      .step('dns', { run: () => {}, undo: () => {} })
+    const [recovered] = await recover([definition], journal)
+    assert.ok(recovered?.outcome === 'rolled-back')
+    assert.equal((recovered.error.cause as Error).message, 'the zone is locked')
+    assert.deepEqual(undone, ['gateway-1', { reason: 'step-failed', step: 'dns' }])
   })
 
   test('the error that an earlier process met is told from its journal', async () => {

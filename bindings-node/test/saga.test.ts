@@ -258,6 +258,21 @@ describe('a saga that fails', () => {
     }
   })
 
+  test('whatever is thrown is written down, and told as it was', async () => {
+    const thrown = [Object.create(null), 'a text', undefined, Object.assign(new Error(), { message: 7 }), 1n]
+    for (const what of thrown) {
+      const run = () => {
+        throw what
+      }
+      const step = { run, undo: () => {}, ...QUICK, fenced: true }
+      const error = await failure(
+        saga('s').step('a', step).run(undefined, { journal: new MemoryJournal() }),
+        SagaRolledBack,
+      )
+      assert.equal(error.cause, what)
+    }
+  })
+
   test('a limit fires the signal of the call, also when the call does not listen', async () => {
     for (const run of ['hangs', 'lands, then hangs'] as const) {
       const world = new World()

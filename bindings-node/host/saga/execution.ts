@@ -4,6 +4,7 @@
  * The decisions are the machine's; here are the calls of the steps' functions, the records' payloads and the errors.
  */
 
+import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RejectedError } from '../errors.js'
 import {
@@ -140,7 +141,11 @@ export class Execution {
     // What cannot be written down must fail before anything is done.
     encodeValue('the input', this.#beginning)
     const cancel = () => this.#cancel(signal?.reason)
-    signal?.addEventListener('abort', cancel, { once: true })
+    if (signal !== undefined) {
+      // As many sagas as there are may share one.
+      setMaxListeners(0, signal)
+      signal.addEventListener('abort', cancel, { once: true })
+    }
     const forget = () => signal?.removeEventListener('abort', cancel)
     this.result.then(forget, forget)
     this.#enter()

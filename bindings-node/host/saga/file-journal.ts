@@ -200,8 +200,6 @@ class FileWriter implements JournalWriter {
   readonly #frames: Uint8Array[]
   /** How many bytes are known to be whole and durable. */
   #whole: number
-  /** Whether there may be something behind them. */
-  #torn = false
   /** After a failed sync nobody knows what is on the disk, so nothing more is said to be. */
   #broken: Error | undefined
 
@@ -229,9 +227,8 @@ class FileWriter implements JournalWriter {
     await this.#file.close()
   }
 
+  /** Behind what is whole: the record that was torn before is the one that is written again. */
   async #write(frame: Uint8Array): Promise<void> {
-    if (this.#torn) await this.#file.truncate(this.#whole)
-    this.#torn = true
     let written = 0
     while (written < frame.length) {
       const rest = frame.length - written
@@ -244,7 +241,6 @@ class FileWriter implements JournalWriter {
       this.#broken = error as Error
       throw error
     }
-    this.#torn = false
     this.#whole += frame.length
   }
 }

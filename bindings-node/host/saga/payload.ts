@@ -38,7 +38,14 @@ interface Written {
 
 /** What of an error is worth keeping: its name, message and code, and those of what caused it. */
 export function encodeError(error: unknown): Uint8Array {
-  return Buffer.from(JSON.stringify(write(error, 3)))
+  let written: Written
+  try {
+    written = write(error, 3)
+  } catch {
+    // Whatever was thrown: writing it down must not fail, too.
+    written = { message: 'an error that cannot be written down' }
+  }
+  return Buffer.from(JSON.stringify(written))
 }
 
 function write(error: unknown, depth: number): Written {
@@ -46,8 +53,8 @@ function write(error: unknown, depth: number): Written {
   const { code } = error as { code?: unknown }
   const known = typeof code === 'string' || typeof code === 'number'
   return {
-    name: error.name.slice(0, LONGEST_TEXT),
-    message: error.message.slice(0, LONGEST_TEXT),
+    name: `${error.name}`.slice(0, LONGEST_TEXT),
+    message: `${error.message}`.slice(0, LONGEST_TEXT),
     ...(known && { code }),
     ...(error.cause !== undefined && depth > 0 && { cause: write(error.cause, depth - 1) }),
   }

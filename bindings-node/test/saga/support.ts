@@ -56,7 +56,11 @@ export async function crashed(definition: AnySaga, key: string, records: number)
 
 /** Copies a saga's records into another journal, as if they were its own. */
 export async function copy(from: SagaJournal, to: SagaJournal, saga: string, as = saga): Promise<void> {
-  const bytes = Buffer.from((await from.read(saga)) ?? [])
+  await write(Buffer.from((await from.read(saga)) ?? []), to, as)
+}
+
+/** Writes the bytes of a journal into another one. */
+export async function write(bytes: Buffer, to: SagaJournal, saga: string): Promise<void> {
   const { records } = readFrames(saga, bytes)
   let at = 0
   let writer: Awaited<ReturnType<SagaJournal['begin']>>
@@ -65,7 +69,7 @@ export async function copy(from: SagaJournal, to: SagaJournal, saga: string, as 
     const end = payload.byteOffset - bytes.byteOffset + payload.length + 8
     const record = { sequence, frame: bytes.subarray(at, end), standing: 'unfinished' } as const
     at = end
-    if (sequence === 1) writer = await to.begin(as, record)
+    if (sequence === 1) writer = await to.begin(saga, record)
     else await writer?.append(record)
   }
 }
