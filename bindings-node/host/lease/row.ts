@@ -43,10 +43,17 @@ export interface LeaseRow {
   readonly routed: boolean | null
 }
 
-/** A gateway that was never allocated. */
-export function freshRow(gateway: string, address: string): LeaseRow {
-  return { ...UNSAID, gateway, address, state: 'free', epoch: 0, incarnation: 0, request: null, failures: 0 }
+/** A free gateway: one that was never allocated, unless it is said what its row keeps of earlier leases. */
+export function freshRow(
+  gateway: string,
+  address: string,
+  kept: Pick<LeaseRow, 'epoch' | 'incarnation' | 'failures' | 'request'> = NEVER_ALLOCATED,
+): LeaseRow {
+  const { epoch, incarnation, failures, request } = kept
+  return { ...UNSAID, gateway, address, state: 'free', epoch, incarnation, request, failures }
 }
+
+const NEVER_ALLOCATED = { epoch: 0, incarnation: 0, failures: 0, request: null }
 
 const UNSAID = {
   organization: null,

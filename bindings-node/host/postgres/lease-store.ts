@@ -141,10 +141,7 @@ export class PostgresLeaseStore implements LeaseStore {
     const [taken] = rows as unknown as (Taken & { until: number })[]
     if (taken === undefined) return undefined
     const { gateway, address, epoch, incarnation, failures, request: earlier, until } = taken
-    const before = {
-      ...freshRow(gateway, address),
-      ...{ epoch: epoch - 1, incarnation, failures, request: earlier },
-    }
+    const before = freshRow(gateway, address, { epoch: epoch - 1, incarnation, failures, request: earlier })
     const state = 'allocating'
     return {
       before,
@@ -208,38 +205,39 @@ export class PostgresLeaseStore implements LeaseStore {
   }
 
   /** One command, in its time, with a client of the pool. */
-  async #run<T>(what: string, command: (client: PostgresConnection) => Promise<T>): Promise<T> {
-    let client: PostgresConnection | undefined
-    let over = false
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      const because = `no answer within ${this.#timeout} ms`
-      timer = setTimeout(() => reject(new LeaseStoreUnavailable(what, { because })), this.#timeout)
+  #run<T>(what: string, command: (client: PostgresConnection) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let client: Client | undefined
+      let over = false
+      const end = (broken: boolean) => {
+        over = true
+        clearTimeout(timer)
+        client?.off?.('error', ignore)
+        client?.release(broken)
+      }
+      const timer = setTimeout(() => {
+        end(true)
+        reject(new LeaseStoreUnavailable(what, { because: `no answer within ${this.#timeout} ms` }))
+      }, this.#timeout)
+      this.#pool
+        .connect()
+        .then(async (taken) => {
+          // A client that comes too late is not used: the command was given up.
+          if (over) return taken.release()
+          client = taken as Client
+          client.on?.('error', ignore)
+          const result = await command(client)
+          if (over) return
+          end(false)
+          resolve(result)
+        })
+        .catch((cause) => {
+          if (over) return
+          // Its transaction may be open, or the answer on its way: the next command gets another client.
+          end(true)
+          reject(cause instanceof TidegateError ? cause : new LeaseStoreUnavailable(what, { cause }))
+        })
     })
-    const connected = this.#pool.connect().then((taken) => {
-      if (over) taken.release()
-      else client = taken
-      ;(taken as Client).on?.('error', ignore)
-      return taken
-    })
-    const release = (broken: boolean) => {
-      if (client === undefined) return
-      ;(client as Client).off?.('error', ignore)
-      client.release(broken)
-    }
-    try {
-      const result = await Promise.race([connected.then(command), late])
-      release(false)
-      return result
-    } catch (cause) {
-      // Its transaction may be open, or the answer on its way: the next command gets another client.
-      release(true)
-      if (cause instanceof TidegateError) throw cause
-      throw new LeaseStoreUnavailable(what, { cause })
-    } finally {
-      over = true
-      clearTimeout(timer)
-    }
   }
 }
 
