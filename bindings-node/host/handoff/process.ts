@@ -46,6 +46,8 @@ export class SuccessorProcess {
   readonly running: Promise<void>
   status: ExitStatus | undefined
   channelClosed = false
+  /** Whether its group was ended from here. */
+  killed = false
 
   /** @throws Error when it cannot be started, some of the reasons; {@link running} tells the others. */
   constructor(
@@ -90,6 +92,7 @@ export class SuccessorProcess {
   /** Ends it and all of its group, at once. Nothing is signalled that was reaped. */
   kill(): void {
     if (this.status || this.#child.pid === undefined) return
+    this.killed = true
     try {
       process.kill(-this.#child.pid, 'SIGKILL')
     } catch {
