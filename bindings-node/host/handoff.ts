@@ -271,7 +271,7 @@ export class Handoff {
     this.#detail ??= signal ? `by ${signal}` : `with code ${code}`
     // What it has started goes with it, unless it served: others may have taken over from it.
     const ownEnd = this.#generation === generation && this.inFlight && !successor.killed
-    if (ownEnd) await endSession(successor.pid)
+    if (ownEnd) endSession(successor.pid)
     this.#machine.offer({ type: 'exited', generation })
   }
 
