@@ -89,14 +89,15 @@ async function chain(title: string, times: number, plan: Plan, fault?: Fault | '
     const first = await load.answerOf(pid)
     await generations.alone()
     row.upgraded += 1
-    row.served.push(first - ready)
-    row.durations.push(duration)
+    row.served.push(tenths(first - ready))
+    row.durations.push(tenths(duration))
   }
   const { answered, failures } = await load.stop()
   generations.end()
   return { ...row, answered, failures }
 }
 
+const tenths = (milliseconds: number) => Math.round(milliseconds * 10) / 10
 const sorted = (numbers: number[]) => [...numbers].sort((a, b) => a - b)
 const at = (numbers: number[], share: number) =>
   sorted(numbers)[Math.max(0, Math.ceil(numbers.length * share) - 1)] ?? Number.NaN
@@ -159,9 +160,6 @@ process.stdout.write(
     `(bar: 0 failed, p99 < ${BAR} ms): ${met ? 'met' : 'NOT met'}\n`,
 )
 if (values.json !== undefined) {
-  writeFileSync(
-    values.json,
-    `${JSON.stringify({ node: process.version, cores: cpus().length, rows }, null, 1)}\n`,
-  )
+  writeFileSync(values.json, `${JSON.stringify({ node: process.version, cores: cpus().length, rows })}\n`)
 }
 process.exitCode = met ? 0 : 1

@@ -269,8 +269,9 @@ export class Handoff {
     await afterPoll(() => {})
     const { code, signal } = successor.status ?? { code: null, signal: null }
     this.#detail ??= signal ? `by ${signal}` : `with code ${code}`
-    // Of a successor that served and drains, others may have taken over.
-    if (this.#generation === generation && this.inFlight) await endSession(successor.pid)
+    // What it has started goes with it, unless it served: others may have taken over from it.
+    const ownEnd = this.#generation === generation && this.inFlight && !successor.killed
+    if (ownEnd) endSession(successor.pid)
     this.#machine.offer({ type: 'exited', generation })
   }
 

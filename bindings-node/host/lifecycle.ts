@@ -891,7 +891,10 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     // Where `run` ends the process, signals are heeded until it has: by default they would kill it, and with it
     // the outcome's exit code.
     if (this.#exits) process.exitCode = exitCodeFor(exitCode)
-    else this.#ignoreSignals()
+    else {
+      this.#ignoreSignals()
+      this.#succession.dispose()
+    }
     this.#succession.stopped()
     this.#enter({ phase: 'stopped', intent })
     this.#report('stopped', outcome)

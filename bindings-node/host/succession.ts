@@ -172,7 +172,6 @@ export class Succession {
 
   /** Everything is over. */
   stopped(): void {
-    this.#ignoreSignals()
     this.#handoff?.drained()
     if (this.#replaced || !this.#enabled) return
     this.#listeners.closeUnclaimed()

@@ -51,8 +51,11 @@ describe('the programs of the guide to hot restart', () => {
       await serves(port)
       const load = new Load(port, { kept: 2, fresh: 1 })
       process.kill(pid, code.includes('SIGHUP') ? 'SIGHUP' : 'SIGUSR2')
-      await until(() => childOf(pid) > 0, 'the successor to be started')
-      const successor = childOf(pid)
+      let successor = 0
+      await until(() => {
+        successor = childOf(pid)
+        return successor > 0
+      }, 'the successor to be started')
       started.add(successor)
       assert.deepEqual(await exited, [0, null])
       await serves(port)
