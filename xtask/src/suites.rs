@@ -177,6 +177,13 @@ const SUITES: &[Suite] = &[
         reading: Reading::NodeTest,
     },
     Suite {
+        name: "demo-allocation",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/control-plane/demo/main.ts", "--quick"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
         name: "demo-restart",
         program: "node",
         arguments: &["--import", "tsx", "examples/app-gateway/demo/main.ts", "--quick"],
