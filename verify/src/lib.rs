@@ -17,6 +17,9 @@ pub mod machines {
     pub use tidegate::backoff::Backoff;
     pub use tidegate::directory::Directory;
     pub use tidegate::drain::Drain;
+    pub use tidegate::handoff::Handoff;
     pub use tidegate::peer::Peer;
+    pub use tidegate::stack::Stack;
+    pub use tidegate::successor::Successor;
     pub use tidegate::tunnel::Tunnel;
 }

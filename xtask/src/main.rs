@@ -21,7 +21,7 @@ cargo xtask demo  [--scenario NAME] [--real] [--json FILE] [--quick] [OPTION …
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
-    Runs a benchmark against its peers: http-drain, http-throughput, allocate, directory, bindings,
+    Runs a benchmark against its peers: http-drain, http-throughput, allocate, directory, bindings, explore,
     handoff [--upgrades N] [--json FILE].
 cargo xtask verify [--quick] [--json FILE]
     Explores every state of the machines at stated bounds and prints the claim as a table.
@@ -134,7 +134,10 @@ fn diagrams(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     process::run(workspace.command("cargo", &run))
 }
 
-/// The benchmarks, each a Node program that says what it compares.
+/// The benchmark of the explorer, a Rust program in a workspace of its own.
+const EXPLORE: &str = "explore";
+
+/// The other benchmarks, each a Node program that says what it compares.
 const BENCHMARKS: &[(&str, &str)] = &[
     ("http-drain", "bench/http-drain/drain.ts"),
     ("http-throughput", "bench/http-drain/throughput.ts"),
@@ -145,10 +148,19 @@ const BENCHMARKS: &[(&str, &str)] = &[
 ];
 
 fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    let known = || BENCHMARKS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let known = || {
+        let names: Vec<_> = BENCHMARKS.iter().map(|(name, _)| *name).chain([EXPLORE]).collect();
+        names.join(", ")
+    };
     let Some((name, options)) = arguments.split_first() else {
         return Err(format!("which benchmark? There are {}", known()));
     };
+    if *name == EXPLORE {
+        let mut cargo =
+            vec!["run", "--quiet", "--release", "--manifest-path", "bench/explore/Cargo.toml", "--"];
+        cargo.extend(options);
+        return process::run(workspace.command("cargo", &cargo));
+    }
     let Some((_, script)) = BENCHMARKS.iter().find(|(known, _)| known == name) else {
         return Err(format!("there is no benchmark `{name}`; there are {}", known()));
     };

@@ -5,6 +5,8 @@ pub mod close;
 pub mod connect;
 pub mod directory;
 pub mod drain;
+pub mod fleet;
+pub mod handoff;
 pub mod lease;
 pub mod lease_holder;
 pub mod lifecycle;
@@ -12,6 +14,9 @@ pub mod peer;
 pub mod processes;
 pub mod replace;
 pub mod rows;
+pub mod serve;
+pub mod stack;
+pub mod successor;
 pub mod takeover;
 pub mod tunnel;
 
@@ -79,7 +84,10 @@ pub struct Entry {
 /// Every model.
 #[must_use]
 pub fn all() -> Vec<Entry> {
-    use tidegate::{backoff::Backoff, directory::Directory, drain::Drain, peer::Peer, tunnel::Tunnel};
+    use tidegate::{
+        backoff::Backoff, directory::Directory, drain::Drain, handoff::Handoff, peer::Peer,
+        successor::Successor, tunnel::Tunnel,
+    };
     use tidegate::{lease::Lease, lease_holder::LeaseHolder};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
@@ -150,6 +158,29 @@ pub fn all() -> Vec<Entry> {
             draw: None,
         },
         Entry {
+            name: "handoff",
+            prove: |_, options| {
+                prove("handoff", handoff::BOUNDS, AloneWorld::<Handoff>::new(handoff::configs()), options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Handoff>::new(handoff::configs()), options)),
+        },
+        Entry {
+            name: "successor",
+            prove: |_, options| {
+                let world = AloneWorld::<Successor>::new(successor::configs());
+                prove("successor", successor::BOUNDS, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Successor>::new(successor::configs()), options)),
+        },
+        Entry {
+            name: "stack",
+            prove: |size, options| {
+                let (bounds, world) = stack::world(size);
+                prove("stack", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
             name: "tunnel × relay",
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
@@ -170,6 +201,30 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, world) = processes::world(size);
                 prove("stack × processes", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "stack, a diamond",
+            prove: |size, options| {
+                let (bounds, world) = processes::diamond(size);
+                prove("stack, a diamond", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "drain × host",
+            prove: |size, options| {
+                let (bounds, world) = serve::world(size);
+                prove("drain × host", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "relays × tunnels",
+            prove: |size, options| {
+                let (bounds, world) = fleet::world(size);
+                prove("relays × tunnels", bounds, world, options)
             },
             draw: None,
         },

@@ -613,23 +613,48 @@ fn base(components: Vec<Component>, kill_budget: Millis) -> Config {
     }
 }
 
+fn engine() -> Component {
+    Component { ready: Readiness::Socket, restart: Restart::OnFailure, ..component("engine", &[]) }
+}
+
+fn left() -> Component {
+    Component { drain: true, ..component("left", &["engine"]) }
+}
+
 /// The world at a size, with its bounds.
 #[must_use]
 pub fn world(size: Size) -> (&'static str, Processes) {
-    let engine =
-        Component { ready: Readiness::Socket, restart: Restart::OnFailure, ..component("engine", &[]) };
-    let left = Component { drain: true, ..component("left", &["engine"]) };
-    let right = component("right", &["engine"]);
-    let router = Component { drain: true, ..component("router", &["left", "right"]) };
+    let all = vec![engine(), left(), component("right", &["engine"])];
     match size {
         Size::Small | Size::Quick => (
             "2 components in a row; fail, hang, die, drain or not; 1 restart",
-            Processes::new(base(vec![engine, left], 1_000), Detail::Fine),
+            Processes::new(base(all.into_iter().take(2).collect(), 1_000), Detail::Fine),
+        ),
+        Size::Full => (
+            "3 components, 2 of them side by side; fail, hang, die, drain or not; 1 restart",
+            Processes::new(base(all, 1_000), Detail::Fine),
+        ),
+    }
+}
+
+/// Four components, of which two stand side by side between the others; with the bounds.
+#[must_use]
+pub fn diamond(size: Size) -> (&'static str, Processes) {
+    let engine = Component { restart: Restart::Never, ..engine() };
+    let right = component("right", &["engine"]);
+    let router = component("router", &["left", "right"]);
+    match size {
+        Size::Small | Size::Quick => (
+            "4 components, a diamond; fail, hang, die; no drain",
+            Processes::new(
+                base(vec![engine, component("left", &["engine"]), right, router], 1_600),
+                Detail::Coarse,
+            ),
         ),
         Size::Full => (
             "4 components, a diamond; fail, hang, die, drain or not",
             Processes::new(
-                base(vec![Component { restart: Restart::Never, ..engine }, left, right, router], 1_600),
+                base(vec![engine, left(), right, Component { drain: true, ..router }], 1_600),
                 Detail::Coarse,
             ),
         ),

@@ -330,7 +330,16 @@ pub fn world(size: Size) -> (&'static str, AloneWorld<Tunnel>) {
 #[must_use]
 pub fn smallest() -> Vec<Config> {
     let silence = silence().swap_remove(0);
-    vec![Config { stable_after: 400, finish_limit: 50, accept_limit: 50, ..silence }]
+    let watched = Config { stable_after: 400, finish_limit: 50, accept_limit: 50, ..silence };
+    let calm = Config {
+        acceptance: Acceptance::Quiet,
+        quiet_time: 50,
+        accept_limit: 100,
+        ping_after: 0,
+        dead_after: 0,
+        ..watched.clone()
+    };
+    vec![watched, calm]
 }
 
 /// Attempts: providers, dials, refusals, closes, budgets; the second with acceptance by quiet time, two endpoints and
@@ -340,7 +349,13 @@ pub fn attempts() -> Vec<Config> {
     let calm = Config { ping_after: 0, dead_after: 0, finish_limit: 0, ..base() };
     vec![
         calm.clone(),
-        Config { acceptance: Acceptance::Quiet, endpoints: 2, overflow: Overflow::DropOldest, ..calm },
+        Config {
+            acceptance: Acceptance::Quiet,
+            quiet_time: 50,
+            endpoints: 2,
+            overflow: Overflow::DropOldest,
+            ..calm
+        },
     ]
 }
 
