@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { request } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -97,7 +97,9 @@ describe('what is handed over', { concurrency: 3 }, () => {
 
   it('H3: what the successor does not ask for is closed once it accepts', async () => {
     const web = { host: '127.0.0.1' }
-    const { generations, ports } = await gateway({ listeners: { web, extra: web } })
+    const { generations, ports } = await gateway({
+      listeners: { web, extra: { ...web, port: await freePort() } },
+    })
     assert.equal(await ask(ports.extra as number), generations.pid)
     generations.plan({ listeners: { web } })
     const { pid } = await generations.replaced()
@@ -107,7 +109,9 @@ describe('what is handed over', { concurrency: 3 }, () => {
   })
 
   it('H3: a successor that asks for another port opens that, and the old one is closed', async () => {
-    const { generations, port } = await gateway({ listeners: { web: { host: '127.0.0.1' } } })
+    const { generations, port } = await gateway({
+      listeners: { web: { host: '127.0.0.1', port: await freePort() } },
+    })
     const other = await freePort()
     generations.plan({ listeners: { web: { host: '127.0.0.1', port: other } } })
     const { pid } = await generations.replaced()
@@ -213,6 +217,14 @@ describe('what is handed over', { concurrency: 3 }, () => {
     process.kill(pid, 'SIGTERM')
     await until(() => !exists(pid), 'the last generation to be gone')
     assert.equal(existsSync(pidFile), false)
+  })
+
+  it('H5: the working directory is that in which the first generation was started', async () => {
+    const { generations } = await gateway({ wanders: true })
+    assert.equal(readlinkSync(`/proc/${generations.pid}/cwd`), '/')
+    const { pid } = await generations.replaced()
+    assert.equal(readlinkSync(`/proc/${pid}/cwd`), process.cwd())
+    generations.end()
   })
 
   it('H6: both ways to and from a program that speaks the next version, and none beyond it', async () => {

@@ -120,6 +120,15 @@ class Deployment {
   }
 }
 
+/** What runs now. Successors lead sessions of their own: a Ctrl-C at the terminal is for this process to pass on. */
+let current: Deployment | undefined
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    current?.end()
+    process.exit(130)
+  })
+}
+
 /** Deploys by stopping and starting; when the new build does not serve, the one before is started again. */
 async function restart(
   deployment: Deployment,
@@ -160,6 +169,7 @@ async function upgrade(deployment: Deployment, running: number, build: Build): P
 
 async function run(side: Side, say: (text: string) => void): Promise<Result> {
   const deployment = new Deployment(side === 'with' ? 'gateway.ts' : 'plain.ts')
+  current = deployment
   const result: Result = {
     side,
     good: 0,
@@ -209,9 +219,9 @@ async function run(side: Side, say: (text: string) => void): Promise<Result> {
 /** The figures side by side. */
 function table(results: Result[]): string {
   const row = (name: string, value: (result: Result) => string | number) =>
-    name.padEnd(34) + results.map((result) => `${value(result)}`.padStart(14)).join('')
+    name.padEnd(34) + results.map((result) => `${value(result)}`.padStart(18)).join('')
   return [
-    row('', ({ side }) => `${side} tidegate`.padStart(18).slice(-18)),
+    row('', ({ side }) => `${side} tidegate`),
     row('good builds, broken builds', ({ good, broken }) => `${good}, ${broken}`),
     row('requests answered', ({ answered }) => answered),
     row('requests failed', ({ failed }) => failed),

@@ -246,7 +246,13 @@ function pids(): number[] {
 /** Whether there is such a process. A zombie counts, unless it is for the first process of the machine to reap. */
 export function exists(pid: number): boolean {
   const [state, parent] = statusOf(pid)
-  return state !== undefined && !(state === 'Z' && parent === 1)
+  if (state !== 'Z' || parent !== 1) return state !== undefined
+  // As long as one of its threads lives, what it has open is open.
+  try {
+    return readdirSync(`/proc/${pid}/task`).length > 1
+  } catch {
+    return false
+  }
 }
 
 /** The state of a process and its parent. */

@@ -52,6 +52,8 @@ export interface Plan {
   state?: { bytes: number; most?: number }
   undo?: string[]
   lease?: boolean
+  /** Whether the first generation changes its working directory. */
+  wanders?: boolean
   /** A port that is taken, for the fault. */
   taken?: number
 }
@@ -168,6 +170,7 @@ if (fault === 'taken-port') life.listen('taken', createServer(), { host: '127.0.
 for (const name of plan.undo ?? []) life.undo(name, () => say({ undone: name }))
 life.release('flush', ({ intent }) => say({ released: intent }))
 
+if (plan.wanders && passed === undefined) process.chdir('/')
 say({ prepared: true })
 try {
   const outcome = await life.run(async () => {
