@@ -51,9 +51,8 @@ export class EmbeddedProxy implements ReverseProxy {
   }
 
   async reload(): Promise<void> {
-    void delay(5).then(() => {
-      this.loaded = new Map([...this.configs.values()].map((route) => [route.hostname, route]))
-    })
+    await delay(5)
+    this.loaded = new Map([...this.configs.values()].map((route) => [route.hostname, route]))
   }
 
   async leads(target: Target): Promise<boolean> {

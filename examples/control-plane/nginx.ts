@@ -2,14 +2,16 @@
  * Routes in nginx: a file each, put into effect by a reload.
  *
  * One bad file makes every reload fail, and with it those of everybody else, while the old configs stay in effect: so
- * each file is tested on its own before it counts. And a reload returns before its workers follow: so the proxy is
- * asked, by name, where it leads.
+ * each file is tested on its own before it counts. And a reload returns before its workers follow; then, for a tenth of
+ * a second and longer on a busy machine, the old workers accept connections beside the new ones, so that no answer of
+ * the proxy proves that a route is gone. So a reload is over here when every old worker has stopped accepting.
  */
 
 import { execFile } from 'node:child_process'
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { NotDone } from 'tidegate'
 import { isMeant, markOf, type ReverseProxy, type Route, type Target } from './route.ts'
@@ -27,6 +29,19 @@ const run = promisify(execFile)
 
 /** The path at which every route says whose it is. */
 const PROBE = '/.well-known/route'
+
+/** How long a reload may take. Milliseconds. */
+const RELOAD_LIMIT = 10_000
+
+/** Whether a worker still takes connections: it says in its title when it does not any more. */
+async function accepts(worker: string): Promise<boolean> {
+  try {
+    const title = await readFile(`/proc/${worker}/cmdline`, 'utf8')
+    return title !== '' && !title.includes('shutting down')
+  } catch {
+    return false
+  }
+}
 
 /** Routes in nginx. */
 export class Nginx implements ReverseProxy {
@@ -69,7 +84,7 @@ export class Nginx implements ReverseProxy {
   }
 
   /** One at a time; all that come while one runs share the next. */
-  async reload(signal: AbortSignal): Promise<void> {
+  async reload(): Promise<void> {
     if (this.#reload === undefined) {
       this.#reload = this.#reloadNow().finally(() => {
         this.#reload = undefined
@@ -80,7 +95,7 @@ export class Nginx implements ReverseProxy {
       .catch(() => {})
       .then(() => {
         this.#next = undefined
-        return this.reload(signal)
+        return this.reload()
       })
     return await this.#next
   }
@@ -90,9 +105,23 @@ export class Nginx implements ReverseProxy {
   }
 
   async #reloadNow(): Promise<void> {
-    const limit = AbortSignal.timeout(5_000)
+    const limit = AbortSignal.timeout(RELOAD_LIMIT)
     await this.#nginx(['-t', '-c', 'nginx.conf'], limit)
+    const before = await this.#workers()
     await this.#nginx(['-s', 'reload', '-c', 'nginx.conf'], limit)
+    for (const worker of before) {
+      while (await accepts(worker)) {
+        limit.throwIfAborted()
+        await delay(10)
+      }
+    }
+  }
+
+  /** The processes of its workers. */
+  async #workers(): Promise<string[]> {
+    const master = (await readFile(join(this.#folder, 'nginx.pid'), 'utf8')).trim()
+    const children = await readFile(`/proc/${master}/task/${master}/children`, 'utf8')
+    return children.split(' ').filter((worker) => worker !== '')
   }
 
   async #nginx(words: string[], signal: AbortSignal): Promise<void> {

@@ -46,9 +46,9 @@ export interface ReverseProxy {
   remove(target: Target, signal: AbortSignal): Promise<void>
   /** Whether the config is there. */
   has(target: Target, signal: AbortSignal): Promise<boolean>
-  /** Begins to put the configs into effect. */
+  /** Puts the configs into effect; resolves when what was in effect before is not any more, for nobody. */
   reload(signal: AbortSignal): Promise<void>
-  /** Asks the proxy itself whether the route is in effect: a reload that succeeded says little. */
+  /** Asks the proxy itself whether the route is in effect. */
   leads(target: Target, signal: AbortSignal): Promise<boolean>
 }
 
@@ -68,7 +68,7 @@ export async function untilRouted(
 /** Removes a route from the proxy, and resolves when nobody gets through it any more. */
 export async function unroute(proxy: ReverseProxy, target: Target, signal: AbortSignal): Promise<void> {
   await proxy.remove(target, signal)
-  if (!(await proxy.leads(target, signal))) return
+  // Always: that it does not lead there now may be the answer of one worker of several.
   await proxy.reload(signal)
   await untilRouted(proxy, target, false, signal)
 }
