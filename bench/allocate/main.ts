@@ -68,7 +68,7 @@ interface Way {
 }
 
 const BARE = `UPDATE bare SET organization = $1, allocated = now() WHERE id = (
-    SELECT id FROM bare WHERE organization IS NULL LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT id FROM bare WHERE organization IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
   ) RETURNING id`
 const fillBare = () =>
   clients.query(`TRUNCATE bare; INSERT INTO bare (id) SELECT generate_series(1, ${ALLOCATIONS})`)

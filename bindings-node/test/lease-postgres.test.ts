@@ -94,6 +94,38 @@ describe('leases in PostgreSQL', () => {
     ])
   })
 
+  it('decides for many who ask at once as the core decides for each', async () => {
+    const { store } = await fresh()
+    const pool = await poolOf(store, 50, { terms: TERMS })
+    await lease(pool, 'organization 3')
+    const before = new Map((await store.list()).map(({ row }) => [row.gateway, row]))
+    const commands = Array.from({ length: 60 }, (_, n): LeaseCommand & { type: 'allocate' } => ({
+      type: 'allocate',
+      // Some ask twice, and one has a gateway already.
+      organization: `organization ${n % 48}`,
+      request: `request ${n}`,
+      hostname: `${n}.example`,
+    }))
+    const decided = await Promise.all(commands.map((command) => store.allocate(command, TERMS)))
+    for (const [n, one] of decided.entries()) {
+      assert.ok(one, 'a gateway was free')
+      assert.equal(one.after.organization, `organization ${n % 48}`)
+      if (one.answer.type !== 'allocated') continue
+      const at = (one.after.until ?? 0) - TERMS.allocateLimit
+      const model = decideLease(
+        before.get(one.after.gateway) as LeaseRow,
+        commands[n] as LeaseCommand,
+        at,
+        TERMS,
+      )
+      assert.deepEqual(one, model)
+      assert.deepEqual((await store.list(one.after.gateway))[0]?.row, one.after)
+    }
+    const granted = decided.filter((one) => one?.answer.type === 'allocated')
+    assert.equal(granted.length, 47)
+    assert.equal(new Set(granted.map((one) => one?.after.gateway)).size, 47)
+  })
+
   it('says in SQL what the core says about a call that carries an epoch', async () => {
     const { store, clients } = await fresh()
     const pool = await poolOf(store, 1, { terms: { ...TERMS, handoff: 200, term: 3_600_000 } })

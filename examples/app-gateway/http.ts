@@ -30,6 +30,6 @@ export async function post(
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
     body: JSON.stringify(body),
-    signal: signal ?? AbortSignal.timeout(5_000),
+    signal: signal ?? AbortSignal.timeout(15_000),
   })
 }

@@ -23,6 +23,7 @@ import {
   OTHER,
 } from '../lease/row.js'
 import type { AllocateCommand, GatewayCommand, LeaseStore, ListedRow } from '../lease/store.js'
+import { Batches } from './batches.js'
 import { type PostgresConnection, type PostgresPool, type PostgresResult, schemaName } from './pool.js'
 
 /** How rows are kept. */
@@ -57,6 +58,9 @@ const SELECTED = `${COLUMNS.join(', ')}, ${milli('statement_timestamp()')} AS no
 const LIVE_STATES = LIVE.map((state) => `'${state}'`).join(', ')
 const UNIQUE_VIOLATION = '23505'
 
+/** So many statements that take free rows at once, for so many who ask: the rest shares the next one's commit. */
+const TOGETHER = { together: 8, most: 50 }
+
 /** A client of `pg` tells of a lost connection beside failing the query: unheard, that would end the process. */
 interface Client extends PostgresConnection, Partial<Pick<EventEmitter, 'on' | 'off'>> {
   query(statement: string, values?: unknown[]): Promise<PostgresResult>
@@ -70,8 +74,36 @@ interface Statement {
   readonly text: string
 }
 
-/** What taking a free row answers: the request is the one before. */
-type Taken = Pick<LeaseRow, 'gateway' | 'address' | 'epoch' | 'incarnation' | 'failures' | 'request'>
+/** Somebody who wants a gateway, and how long its allocation may take. Milliseconds. */
+interface Wish {
+  readonly command: AllocateCommand
+  readonly limit: number
+}
+
+/** What taking a free row answers: the place of the wish from 1, and the row, with the request before. */
+interface Taken
+  extends Pick<LeaseRow, 'gateway' | 'address' | 'epoch' | 'incarnation' | 'failures' | 'request'> {
+  readonly place: number
+  readonly until: number
+}
+
+/** The decision that a free row and a wish come to. */
+function granted({ command, limit }: Wish, taken: Taken): Decided {
+  const { gateway, address, epoch, incarnation, failures, request: earlier, until } = taken
+  const { organization, request, hostname } = command
+  const before = freshRow(gateway, address, { epoch: epoch - 1, incarnation, failures, request: earlier })
+  const state = 'allocating'
+  return {
+    before,
+    after: { ...before, state, epoch, request, organization, hostname, until },
+    answer: { type: 'allocated', epoch, limit },
+    effects: [{ type: 'entered', state, epoch, organization: OTHER, cause: null }],
+  }
+}
+
+function isViolation(error: unknown): boolean {
+  return (error as { code?: unknown }).code === UNIQUE_VIOLATION
+}
 
 /** A store in PostgreSQL. */
 export class PostgresLeaseStore implements LeaseStore {
@@ -79,6 +111,7 @@ export class PostgresLeaseStore implements LeaseStore {
   readonly #timeout: number
   readonly #prepare: boolean
   readonly #statements: ReturnType<typeof statements>
+  readonly #wishes = new Batches<Wish, Decided>(TOGETHER, (wishes) => this.#takeTogether(wishes))
 
   /** @param pool A `pg.Pool`. It is used, and never ended, by the store. */
   constructor(pool: PostgresPool, options: PostgresLeaseStoreOptions = {}) {
@@ -101,13 +134,19 @@ export class PostgresLeaseStore implements LeaseStore {
   }
 
   async allocate(command: AllocateCommand, terms: LeaseConfig): Promise<Decided | undefined> {
+    const limit = terms.allocateLimit ?? DEFAULT_ALLOCATE_LIMIT
+    const taken = await this.#wishes.ask({ command, limit })
+    if (taken !== undefined) return taken
     return await this.#run('allocate a gateway', async (client) => {
       for (;;) {
         try {
-          return (await this.#take(client, command, terms)) ?? (await this.#find(client, command, terms))
+          const found = await this.#find(client, command, terms)
+          if (found !== undefined) return found
+          const [late] = await this.#take(client, [{ command, limit }])
+          return late
         } catch (error) {
           // The organization was given another gateway meanwhile: its row is there now.
-          if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error
+          if (!isViolation(error)) throw error
         }
       }
     })
@@ -129,26 +168,40 @@ export class PostgresLeaseStore implements LeaseStore {
 
   async close(): Promise<void> {}
 
-  /** The common case in one statement: nothing was granted yet for this request or organization, and one is free. */
-  async #take(
-    client: PostgresConnection,
-    command: AllocateCommand,
-    terms: LeaseConfig,
-  ): Promise<Decided | undefined> {
-    const { organization, request, hostname } = command
-    const limit = terms.allocateLimit ?? DEFAULT_ALLOCATE_LIMIT
-    const { rows } = await this.#send(client, this.#statements.take, [organization, request, hostname, limit])
-    const [taken] = rows as unknown as (Taken & { until: number })[]
-    if (taken === undefined) return undefined
-    const { gateway, address, epoch, incarnation, failures, request: earlier, until } = taken
-    const before = freshRow(gateway, address, { epoch: epoch - 1, incarnation, failures, request: earlier })
-    const state = 'allocating'
-    return {
-      before,
-      after: { ...before, state, epoch, request, organization, hostname, until },
-      answer: { type: 'allocated', epoch, limit },
-      effects: [{ type: 'entered', state, epoch, organization: OTHER, cause: null }],
+  /** The common case, for all who ask at once: an error is none, as each is then looked at alone. */
+  async #takeTogether(wishes: readonly Wish[]): Promise<(Decided | undefined)[]> {
+    return await this.#run('allocate a gateway', async (client) => {
+      try {
+        return await this.#take(client, wishes)
+      } catch (error) {
+        if (!isViolation(error)) throw error
+        return []
+      }
+    })
+  }
+
+  /**
+   * The common case in one statement: nothing was granted yet for this request or organization, and one is free.
+   * The order is that of the index over free rows, so that it is used also where most rows are free: without it the
+   * whole table was read again for each allocation.
+   */
+  async #take(client: PostgresConnection, wishes: readonly Wish[]): Promise<(Decided | undefined)[]> {
+    const { take, takeMany } = this.#statements
+    const columns = [
+      wishes.map(({ command }) => command.organization),
+      wishes.map(({ command }) => command.request),
+      wishes.map(({ command }) => command.hostname),
+      wishes.map(({ limit }) => limit),
+    ]
+    const alone = wishes.length === 1
+    const values = alone ? columns.map(([value]) => value) : columns
+    const { rows } = await this.#send(client, alone ? take : takeMany, values)
+    const decided: (Decided | undefined)[] = wishes.map(() => undefined)
+    for (const taken of rows as unknown as Taken[]) {
+      const at = taken.place - 1
+      decided[at] = granted(wishes[at] as Wish, taken)
     }
+    return decided
   }
 
   /** The row that decides where that was not the case. */
@@ -271,13 +324,38 @@ function statements(table: string) {
         WHERE state = 'free' AND epoch < ${MAX_EPOCH}
           AND NOT EXISTS (SELECT FROM ${table} WHERE organization = $1 AND state IN (${LIVE_STATES}))
           AND NOT EXISTS (SELECT FROM ${table} WHERE request = $2)
-        LIMIT 1 FOR UPDATE SKIP LOCKED
+        ORDER BY gateway LIMIT 1 FOR UPDATE SKIP LOCKED
       )
       UPDATE ${table} lease SET state = 'allocating', epoch = epoch + 1, organization = $1, request = $2,
         hostname = $3, until = date_trunc('milliseconds', statement_timestamp()) + $4::float8 * interval '1 ms'
       FROM free WHERE lease.gateway = free.gateway
       RETURNING lease.gateway, lease.address, lease.epoch::float8, lease.incarnation::float8,
-        lease.failures::float8, free.request, ${whole('lease.until')} AS until`),
+        lease.failures::float8, free.request, ${whole('lease.until')} AS until, 1 AS place`),
+    /**
+     * The same for many. A condition that is a value is looked up in the index for each of them, whatever the planner
+     * takes their number to be.
+     */
+    takeMany: named(`WITH wanted AS MATERIALIZED (
+        SELECT wish.*, row_number() OVER () AS n
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[])
+          WITH ORDINALITY AS wish (organization, request, hostname, milliseconds, place)
+        WHERE (SELECT true FROM ${table} other WHERE other.organization = wish.organization
+            AND other.state IN (${LIVE_STATES}) LIMIT 1) IS NULL
+          AND (SELECT true FROM ${table} other WHERE other.request = wish.request LIMIT 1) IS NULL
+      ), free AS MATERIALIZED (
+        SELECT gateway, request FROM ${table} WHERE state = 'free' AND epoch < ${MAX_EPOCH}
+        ORDER BY gateway LIMIT (SELECT count(*) FROM wanted) FOR UPDATE SKIP LOCKED
+      ), paired AS (
+        SELECT wanted.*, free.gateway, free.request AS earlier
+        FROM (SELECT free.*, row_number() OVER () AS n FROM free) free JOIN wanted USING (n)
+      )
+      UPDATE ${table} lease SET state = 'allocating', epoch = lease.epoch + 1, organization = paired.organization,
+        request = paired.request, hostname = paired.hostname,
+        until = date_trunc('milliseconds', statement_timestamp()) + paired.milliseconds * interval '1 ms'
+      FROM paired WHERE lease.gateway = paired.gateway
+      RETURNING lease.gateway, lease.address, lease.epoch::float8, lease.incarnation::float8,
+        lease.failures::float8, paired.earlier AS request, ${whole('lease.until')} AS until,
+        paired.place::integer`),
     due: `SELECT gateway FROM ${table} WHERE until <= statement_timestamp() ORDER BY until LIMIT $1`,
     list: `SELECT ${SELECTED} FROM ${table} lease WHERE $1::text IS NULL OR gateway = $1 ORDER BY gateway`,
   }
