@@ -91,6 +91,10 @@ interface Launch {
   fds?: number[]
 }
 
+// Also when the runner gives this file up: no hook of a test runs then, and gateways outlive whoever has started them.
+process.once('exit', endAll)
+process.once('SIGTERM', () => process.exit(1))
+
 /** The generations of one gateway. */
 export class Generations {
   readonly lines: Line[] = []
@@ -226,12 +230,18 @@ export class Generations {
 
   end(): void {
     launched.delete(this)
-    for (const pid of this.processes()) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It has ended meanwhile.
+    // A successor that is being started promotes itself when its old process is killed: so until nothing is left.
+    for (let tries = 0; tries < 200; tries += 1) {
+      const left = this.processes()
+      if (left.length === 0) break
+      for (const pid of left) {
+        try {
+          process.kill(pid, 'SIGKILL')
+        } catch {
+          // It has ended meanwhile.
+        }
       }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
     }
     rmSync(this.dir, { recursive: true, force: true })
   }
