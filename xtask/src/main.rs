@@ -1,6 +1,7 @@
 //! The commands of this repository. `cargo xtask` lists them.
 
 mod process;
+mod proof;
 mod python;
 mod setup;
 mod suites;
@@ -17,7 +18,14 @@ cargo xtask test  [SUITE …] [--list]
 cargo xtask bench NAME [OPTION …]
     Runs a benchmark against its peers: http-drain, http-throughput, directory, bindings.
 cargo xtask verify [--quick] [--json FILE]
-    Explores every state of the machines at stated bounds and prints the claim as a table.
+    Explores every state of the machines at stated bounds, prints the claim as a table, and (without --quick)
+    plants bugs: each has to be caught.
+cargo xtask verify --planted [--only BUG] [--json FILE] [--write]
+    Only plants bugs, one at a time, in a copy of the workspace; --write renews docs/planted-bugs.md.
+cargo xtask coverage
+    The share of the core's lines that its tests and the vectors run; fails below 95 %.
+cargo xtask fuzz [TARGET …] [--seconds N] [--keep]
+    Fuzzes on from the committed corpora: steps, records, journals, texts; --keep adds what is new to them.
 cargo xtask setup
     Only sets up: system packages, npm and pip packages, the native parts, the WebAssembly module.
 cargo xtask wasm
@@ -68,6 +76,8 @@ fn main() -> ExitCode {
             "test" => suites::run(&workspace, &rest),
             "bench" => bench(&workspace, &rest),
             "verify" => verify(&workspace, &rest),
+            "coverage" => proof::coverage(&workspace),
+            "fuzz" => proof::fuzz(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
             "wasm" => setup::npm_packages(&workspace)
                 .and_then(|()| wasm::build(&workspace))
