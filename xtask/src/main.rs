@@ -2,6 +2,7 @@
 
 mod demo;
 mod process;
+mod proof;
 mod python;
 mod replays;
 mod setup;
@@ -24,7 +25,14 @@ cargo xtask bench NAME [OPTION …]
     Runs a benchmark against its peers: http-drain, http-throughput, allocate, directory, bindings, explore,
     handoff [--upgrades N] [--json FILE].
 cargo xtask verify [--quick] [--json FILE]
-    Explores every state of the machines at stated bounds and prints the claim as a table.
+    Explores every state of the machines at stated bounds, prints the claim as a table, and (without --quick)
+    plants bugs: each has to be caught.
+cargo xtask verify --planted [--only BUG] [--json FILE] [--write]
+    Only plants bugs, one at a time, in a copy of the workspace; --write renews docs/planted-bugs.md.
+cargo xtask coverage
+    The share of the core's lines that its tests and the vectors run; fails below 95 %.
+cargo xtask fuzz [TARGET …] [--seconds N] [--keep]
+    Fuzzes on from the committed corpora: steps, records, journals, texts; --keep adds what is new to them.
 cargo xtask diagrams [--check]
     Draws every machine into docs/diagrams; or says which picture is stale.
 cargo xtask setup
@@ -78,6 +86,8 @@ fn main() -> ExitCode {
             "bench" => bench(&workspace, &rest),
             "verify" => verify(&workspace, &rest),
             "diagrams" => diagrams(&workspace, &rest),
+            "coverage" => proof::coverage(&workspace),
+            "fuzz" => proof::fuzz(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
             "wasm" => setup::npm_packages(&workspace)
                 .and_then(|()| wasm::build(&workspace))
