@@ -49,6 +49,15 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("lease-holder", "drain-due", &["holding"]),
     ("lease-holder", "ask-limit", &["claiming", "confirming", "holding", "resuming", "releasing"]),
     ("lease-holder", "ask", &["claiming", "confirming", "holding", "resuming", "releasing"]),
+    // A journal that fails stops nothing that is under way, and its limits with it.
+    ("saga", "append-limit", &["running", "unwinding"]),
+    ("saga", "do-limit", &["running", "unwinding", "halted"]),
+    ("saga", "do-retry", &["running", "halted"]),
+    ("saga", "undo-limit", &["unwinding", "halted"]),
+    ("saga", "undo-due", &["unwinding", "halted"]),
+    ("saga", "verify-limit", &["running", "unwinding", "halted"]),
+    ("saga", "verify-due", &["running", "unwinding", "halted"]),
+    ("saga", "rollback-deadline", &["unwinding", "halted"]),
     ("tunnel", "prepare-limit", &["preparing", "moving"]),
     ("tunnel", "dial-limit", &["dialing", "moving"]),
     ("tunnel", "accept-limit", &["accepting", "moving"]),
@@ -107,6 +116,7 @@ pub fn report(claims: &[Claim]) -> usize {
         ("tunnel", of::<tidegate::tunnel::Tunnel>(claims)),
         ("lease", of::<tidegate::lease::Lease>(claims)),
         ("lease-holder", of::<tidegate::lease_holder::LeaseHolder>(claims)),
+        ("saga", of::<tidegate::saga::Saga>(claims)),
     ];
     println!("\ntransitions (state, input or timer, next state) that were taken:");
     for (machine, coverage) in &all {

@@ -9,6 +9,7 @@ pub mod lease;
 pub mod lease_holder;
 pub mod peer;
 pub mod rows;
+pub mod saga;
 pub mod tunnel;
 
 use tidegate::Name;
@@ -55,7 +56,7 @@ pub struct Entry {
 #[must_use]
 pub fn all() -> Vec<Entry> {
     use tidegate::{backoff::Backoff, directory::Directory, drain::Drain, peer::Peer, tunnel::Tunnel};
-    use tidegate::{lease::Lease, lease_holder::LeaseHolder};
+    use tidegate::{lease::Lease, lease_holder::LeaseHolder, saga::Saga};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
         Entry {
@@ -115,6 +116,14 @@ pub fn all() -> Vec<Entry> {
                 prove("lease holder", lease_holder::BOUNDS, world, options)
             },
             draw: Some(|options| drawing(AloneWorld::<LeaseHolder>::new(lease_holder::configs()), options)),
+        },
+        Entry {
+            name: "saga",
+            prove: |size, options| {
+                let (bounds, world) = saga::world(size);
+                prove("saga", bounds, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Saga>::bounded(saga::configs(Size::Small), 0), options)),
         },
         Entry {
             name: "tunnel × relay",
