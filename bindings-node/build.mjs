@@ -29,6 +29,7 @@ await build({
   banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
 })
 await writeFile(join(cjs, 'package.json'), '{ "type": "commonjs" }\n')
+await cp(join(host, 'postgres/migrations'), join(esm, 'postgres/migrations'), { recursive: true })
 await cp(esm, cjs, {
   recursive: true,
   filter: (path) => !path.endsWith('.js'),

@@ -256,18 +256,24 @@ export function replay(language: string, calls: CoreCalls, words: StepWords): vo
     const total = Object.values(index.files).reduce((sum, count) => sum + count, 0)
     assert.deepEqual(replayed, { object: total, flat: total })
     console.log(
-      `vectors: ${replayed.object} scripts on the object path, ${replayed.flat} on the flat path (${language})`,
+      `vectors (${language}): ${replayed.object} scripts on the object path, ${replayed.flat} on the flat path`,
     )
   })
 
   const digests =
     read<{ machine: string; config: object; seed: number; steps: number; digest: string }[]>('digests.json')
 
+  let equal = 0
   for (const { machine, config, seed, steps, digest: published } of digests) {
     test(`the digest of ${steps} pseudo-random steps of ${machine} is the published one`, () => {
       assert.equal(shim.digest(machine, config, seed, steps), published)
+      equal += 1
     })
   }
+  test('every digest was compared', () => {
+    assert.equal(equal, digests.length)
+    console.log(`digests (${language}): ${equal}`)
+  })
 
   test('every machine has vectors and a digest', () => {
     const names = shim.schema.machines.map((machine) => machine.name).sort()

@@ -353,6 +353,81 @@ export type LeaseEnd =
 
 export const leaseEndValues: readonly LeaseEnd[] = ['released', 'unreleased', 'fenced', 'handed-over', 'never-held', 'unknown']
 
+/** What of the boot a stop takes back, in this order. */
+export type BootStep =
+  /** The lease is released. */
+  | 'lease'
+  /** The control door is closed. */
+  | 'control-door'
+  /** What was initialised is cleaned up. */
+  | 'initialise'
+
+export const bootStepValues: readonly BootStep[] = ['lease', 'control-door', 'initialise']
+
+/** Where the intent of a stop came from (Y3). */
+export type IntentSource =
+  /** The control call said it. */
+  | 'control'
+  /** The marker file said it. */
+  | 'marker'
+  /** The signal means it. */
+  | 'signal'
+  /** Nobody said it: it is the config's. */
+  | 'default'
+  /** A successor accepts, or serves on. */
+  | 'handoff'
+  /** The lease was lost. */
+  | 'lease'
+  /** The boot failed. */
+  | 'boot'
+
+export const intentSourceValues: readonly IntentSource[] = ['control', 'marker', 'signal', 'default', 'handoff', 'lease', 'boot']
+
+/** Why a process exits. */
+export type ExitCause =
+  /** It was asked to stop. */
+  | 'stopped'
+  /** A successor serves. */
+  | 'handed-over'
+  /** It could not renew its lease, or never got the one that it needs. */
+  | 'lease-lost'
+  /** Another life of the gateway has the lease. */
+  | 'fenced'
+  /** The rows of earlier incarnations could not be cleared. */
+  | 'clear-rows-failed'
+  /** Clearing them took too long. */
+  | 'clear-rows-limit'
+  /** It could not initialise, for instance for a bad config. */
+  | 'initialise-failed'
+  /** It did not initialise in time. */
+  | 'initialise-limit'
+  /** The control door could not be opened. */
+  | 'control-door-failed'
+  /** Opening it took too long. */
+  | 'control-door-limit'
+  /** The public door could not be opened. */
+  | 'public-door-failed'
+  /** Opening it took too long. */
+  | 'public-door-limit'
+  /** The old process did not acknowledge in time. */
+  | 'acknowledge-limit'
+  /** The old process sent something else than the protocol, or out of turn. */
+  | 'garbage'
+  /** The old process closed the channel and lives. */
+  | 'channel-closed'
+  /** The old process speaks a version that this one does not understand. */
+  | 'version'
+  /** The state that was passed was refused. */
+  | 'state-refused'
+  /** Loading the state took too long. */
+  | 'state-limit'
+  /** It could not accept on the inherited sockets. */
+  | 'accept-failed'
+  /** Starting to accept took too long. */
+  | 'accept-limit'
+
+export const exitCauseValues: readonly ExitCause[] = ['stopped', 'handed-over', 'lease-lost', 'fenced', 'clear-rows-failed', 'clear-rows-limit', 'initialise-failed', 'initialise-limit', 'control-door-failed', 'control-door-limit', 'public-door-failed', 'public-door-limit', 'acknowledge-limit', 'garbage', 'channel-closed', 'version', 'state-refused', 'state-limit', 'accept-failed', 'accept-limit']
+
 /** Why a peer was not admitted, or left. */
 export type PeerDeparture =
   /** The login was refused (1008). */
@@ -1170,6 +1245,143 @@ export interface LeaseHolderConfig {
   readonly retry?: BackoffPolicy | undefined
 }
 
+/** The whole of a gateway process. Which of its parts exist is said by what is set. */
+export interface LifecycleConfig {
+  /**
+   * Whether there is a directory whose rows of earlier incarnations are cleared before anything is opened (R3).
+   *
+   * Default: `false`.
+   */
+  readonly clearRows?: boolean | undefined
+  /**
+   * How long that may take. Milliseconds.
+   *
+   * Default: `5000`.
+   */
+  readonly clearRowsLimit?: number | undefined
+  /**
+   * How long initialising may take. Milliseconds. Of a successor `successor.initialise_limit` counts.
+   *
+   * Default: `55000`.
+   */
+  readonly initialiseLimit?: number | undefined
+  /**
+   * How long cleaning up what was initialised may take. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly cleanUpLimit?: number | undefined
+  /**
+   * Whether there is a control door: health, and the handshake of an allocation.
+   *
+   * Default: `true`.
+   */
+  readonly controlDoor?: boolean | undefined
+  /**
+   * How long opening or closing a door may take. Milliseconds. A serving public door closes by the drain's times.
+   *
+   * Default: `2000`.
+   */
+  readonly doorLimit?: number | undefined
+  /**
+   * What a stop by a signal is for when neither a marker nor the signal says it (Y3).
+   *
+   * Default: `'restart'`.
+   */
+  readonly defaultIntent?: Intent | undefined
+  /**
+   * The number of this process, with which a marker file must be signed to count (Y3).
+   *
+   * Default: `0`.
+   */
+  readonly instance?: number | undefined
+  /**
+   * How old a marker file may be to count (Y3). Milliseconds.
+   *
+   * Default: `60000`.
+   */
+  readonly markerAge?: number | undefined
+  /**
+   * How long a successor that was not told of a lease may serve without one of its own (H7). Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly inheritLimit?: number | undefined
+  /** How it stops. Its kill budget also covers what is taken back of the boot. */
+  readonly drain?: DrainConfig | undefined
+  /**
+   * How it is replaced by a successor; none: it never is.
+   *
+   * Default: `none`.
+   */
+  readonly handoff?: HandoffConfig | null | undefined
+  /**
+   * How it takes over from an old process; none: it never does.
+   *
+   * Default: `none`.
+   */
+  readonly successor?: SuccessorConfig | null | undefined
+  /**
+   * The lease that it needs to serve; none: it needs none.
+   *
+   * Default: `none`.
+   */
+  readonly lease?: LeaseHolderConfig | null | undefined
+}
+
+/** How a process takes over from an old one. */
+export interface SuccessorConfig {
+  /**
+   * How long initialising may take. Milliseconds; below the old side's `ready_limit`, so that it is this side
+   * that says what is wrong.
+   *
+   * Default: `55000`.
+   */
+  readonly initialiseLimit?: number | undefined
+  /**
+   * How long the old process may take to acknowledge, its capturing of the state included. Milliseconds.
+   *
+   * Default: `15000`.
+   */
+  readonly acknowledgeLimit?: number | undefined
+  /**
+   * How long loading the state may take. Milliseconds. With `accept_limit` below the old side's `accept_limit`.
+   *
+   * Default: `2000`.
+   */
+  readonly stateLimit?: number | undefined
+  /**
+   * How long starting to accept may take. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly acceptLimit?: number | undefined
+  /**
+   * How long after its channel closed the old process may take to be gone. Milliseconds.
+   *
+   * Default: `500`.
+   */
+  readonly goneLimit?: number | undefined
+  /**
+   * Whether there is a PID file, which a promoted successor writes itself (H5).
+   *
+   * Default: `false`.
+   */
+  readonly pidFile?: boolean | undefined
+  /**
+   * How long writing it may take. Milliseconds.
+   *
+   * Default: `2000`.
+   */
+  readonly pidFileLimit?: number | undefined
+  /**
+   * Whether there is a lease to take once it accepts (H7).
+   *
+   * Default: `false`.
+   */
+  readonly lease?: boolean | undefined
+}
+
 /** How a peer is served. */
 export interface PeerConfig {
   /**
@@ -1500,59 +1712,6 @@ export interface StackComponent {
    * Default: `false`.
    */
   readonly upgradable?: boolean | undefined
-}
-
-/** How a process takes over from an old one. */
-export interface SuccessorConfig {
-  /**
-   * How long initialising may take. Milliseconds; below the old side's `ready_limit`, so that it is this side
-   * that says what is wrong.
-   *
-   * Default: `55000`.
-   */
-  readonly initialiseLimit?: number | undefined
-  /**
-   * How long the old process may take to acknowledge, its capturing of the state included. Milliseconds.
-   *
-   * Default: `15000`.
-   */
-  readonly acknowledgeLimit?: number | undefined
-  /**
-   * How long loading the state may take. Milliseconds. With `accept_limit` below the old side's `accept_limit`.
-   *
-   * Default: `2000`.
-   */
-  readonly stateLimit?: number | undefined
-  /**
-   * How long starting to accept may take. Milliseconds.
-   *
-   * Default: `2000`.
-   */
-  readonly acceptLimit?: number | undefined
-  /**
-   * How long after its channel closed the old process may take to be gone. Milliseconds.
-   *
-   * Default: `500`.
-   */
-  readonly goneLimit?: number | undefined
-  /**
-   * Whether there is a PID file, which a promoted successor writes itself (H5).
-   *
-   * Default: `false`.
-   */
-  readonly pidFile?: boolean | undefined
-  /**
-   * How long writing it may take. Milliseconds.
-   *
-   * Default: `2000`.
-   */
-  readonly pidFileLimit?: number | undefined
-  /**
-   * Whether there is a lease to take once it accepts (H7).
-   *
-   * Default: `false`.
-   */
-  readonly lease?: boolean | undefined
 }
 
 /** How a tunnel behaves. */
@@ -2788,6 +2947,729 @@ export type LeaseHolderWhy =
   /** The renew, or the next try of a question, is due. */
   | 'ask'
 
+/** What happened to a process. What belongs to one part is called as it is there, see the part's own machine. */
+export type LifecycleInput =
+  /** The process is up: begin the boot (Y1). */
+  | {
+      readonly type: 'boot'
+      /** Whether an old process has passed its sockets to this one. */
+      readonly successor: boolean
+    }
+  /** An operation is done. */
+  | {
+      readonly type: 'done'
+      /** Which. */
+      readonly operation: number
+    }
+  /** An operation failed. One that opens or makes something has left nothing behind. */
+  | {
+      readonly type: 'failed'
+      /** Which. */
+      readonly operation: number
+    }
+  /** The operating system sent a stop signal, and this is what the host read with it (Y3). */
+  | {
+      readonly type: 'signal'
+      /** What this signal means, if it means one thing. */
+      readonly intent?: Intent | null | undefined
+      /** What the marker file says, if there is one. */
+      readonly marker?: Intent | null | undefined
+      /** With which number it is signed; of no meaning without one. */
+      readonly instance: number
+      /** How old it is. Milliseconds; of no meaning without one. */
+      readonly age: number
+    }
+  /** A control call asks for a stop. */
+  | {
+      readonly type: 'stop'
+      /** What for; never a handoff, which only a successor brings about. */
+      readonly intent: Intent
+    }
+  /** The host asks to cut what is left of the drain now. */
+  | {
+      readonly type: 'force'
+    }
+  /** Drain: what is left. */
+  | {
+      readonly type: 'load'
+      /** Requests in flight, streams and tunnelled requests included. */
+      readonly requests: number
+      /** Connections that carry no request now. */
+      readonly idle: number
+      /** Long streams in flight (counted in `requests` too). */
+      readonly streams: number
+      /** Tunnels and WebSockets that are open. */
+      readonly tunnels: number
+      /** Of those, the ones that were told to move. */
+      readonly told: number
+    }
+  /** Handoff: somebody asks for an upgrade. Only while serving. */
+  | {
+      readonly type: 'upgrade'
+    }
+  /** Handoff: somebody takes the upgrade back. */
+  | {
+      readonly type: 'cancel'
+    }
+  /** Handoff: how many older generations still drain. */
+  | {
+      readonly type: 'older-generations'
+      /** How many. */
+      readonly draining: number
+    }
+  /** Handoff: the successor says that it has initialised. */
+  | {
+      readonly type: 'ready'
+      /** Which successor. */
+      readonly generation: number
+      /** The protocol in which it said so. */
+      readonly speaks: SuccessorProtocol
+      /** The version of the messages that it speaks; of no meaning for systemd's. */
+      readonly version: number
+    }
+  /** Handoff: the successor says that it accepts. */
+  | {
+      readonly type: 'accepting'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** Handoff: the successor says that it will not take over. */
+  | {
+      readonly type: 'refused'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** Handoff: the successor has ended and was reaped. */
+  | {
+      readonly type: 'exited'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** Handoff, successor: a channel carried something else than the protocol. */
+  | {
+      readonly type: 'garbage'
+      /** The channel of which successor; none: that of the old process. */
+      readonly generation?: number | null | undefined
+    }
+  /** Handoff, successor: a channel has closed. */
+  | {
+      readonly type: 'channel-closed'
+      /** The channel of which successor; none: that of the old process. */
+      readonly generation?: number | null | undefined
+    }
+  /** Successor: the old process acknowledges. */
+  | {
+      readonly type: 'acknowledged'
+      /** The version of the messages that the old process chose. */
+      readonly version: number
+      /** Whether a state came with it. */
+      readonly state: boolean
+    }
+  /** Successor: the old process is gone. */
+  | {
+      readonly type: 'parent-gone'
+    }
+  /**
+   * Successor: the old process passes its lease, or says how it stands (H7). May come at any time of the boot,
+   * and again.
+   */
+  | {
+      readonly type: 'inherited'
+      /** The epoch. */
+      readonly epoch: number
+      /** How long it is sure from now on. Milliseconds. */
+      readonly left: number
+    }
+  /** Lease: the claim was granted. */
+  | {
+      readonly type: 'mine'
+      /** Which claim. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** How long it was granted for. Milliseconds. */
+      readonly term: number
+    }
+  /** Lease: there is none for this gateway. Definite. */
+  | {
+      readonly type: 'not-mine'
+      /** Which claim. */
+      readonly operation: number
+      /** Whether that is because another life of the gateway has it. */
+      readonly fenced: boolean
+    }
+  /** Lease: the control plane made the handshake. */
+  | {
+      readonly type: 'granted'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** Lease: the confirmation or the renew was granted. */
+  | {
+      readonly type: 'renewed'
+      /** Which one. */
+      readonly operation: number
+      /** How long it was granted for. Milliseconds. */
+      readonly term: number
+    }
+  /** Lease: the granter said no. Definite. */
+  | {
+      readonly type: 'lease-refused'
+      /** Which confirmation, renew or release. */
+      readonly operation: number
+    }
+  /** Lease: nobody could say. */
+  | {
+      readonly type: 'cannot-know'
+      /** Which question. */
+      readonly operation: number
+    }
+  /** Lease: the granter knows of the stop. */
+  | {
+      readonly type: 'released'
+      /** Which release. */
+      readonly operation: number
+    }
+  /** Lease: a call that carried this epoch was refused for it. */
+  | {
+      readonly type: 'fenced'
+      /** The epoch. */
+      readonly epoch: number
+    }
+
+/** What a process wants done. What belongs to one part is called as it is there, see the part's own machine. */
+export type LifecycleEffect =
+  /** Clear the directory rows of earlier incarnations; answer done or failed (R3). */
+  | {
+      readonly type: 'clear-earlier-rows'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Make everything ready but the doors; answer done or failed. */
+  | {
+      readonly type: 'initialise'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Open the door for health and the handshake; answer done or failed. */
+  | {
+      readonly type: 'open-control-door'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Open the door for clients; answer done or failed. */
+  | {
+      readonly type: 'open-public-door'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Close the control door, or see that it does not open; answer done or failed. */
+  | {
+      readonly type: 'close-control-door'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Clean up what was initialised, or is still being; answer done or failed. */
+  | {
+      readonly type: 'clean-up'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** A report: a part of the boot could not be taken back; the others go on. */
+  | {
+      readonly type: 'undo-failed'
+      /** Which. */
+      readonly step: BootStep
+      /** Whether it was given up at its limit rather than failing. */
+      readonly timedOut: boolean
+    }
+  /** Remove the marker file: it has been read, and counts once (Y3). */
+  | {
+      readonly type: 'remove-marker'
+    }
+  /** A report: a stop begins, or its intent has changed (Y3). */
+  | {
+      readonly type: 'stopping'
+      /** What it is for. */
+      readonly intent: Intent
+      /** Where that came from. */
+      readonly source: IntentSource
+    }
+  /** It is over: the process exits with this code. */
+  | {
+      readonly type: 'exit'
+      /** Why. */
+      readonly cause: ExitCause
+      /** What the stop was for. */
+      readonly intent: Intent
+      /** Where that came from. */
+      readonly source: IntentSource
+      /** How the lease ended, if there was one to ask for. */
+      readonly lease: LeaseEnd | null
+      /** That of the drain; or 5 after a boot that failed, 6 when another life of the gateway has the lease. */
+      readonly exitCode: number
+    }
+  /** Drain: readiness changes; liveness never does. */
+  | {
+      readonly type: 'readiness'
+      /** Ready for traffic. */
+      readonly ready: boolean
+    }
+  /** Drain: a report of the phase. */
+  | {
+      readonly type: 'entered'
+      /** The phase. */
+      readonly phase: DrainPhase
+      /** What the stop is for. */
+      readonly intent: Intent
+      /** What is left of the whole budget. Milliseconds. */
+      readonly left: number
+    }
+  /** Drain: from now on responses carry `Connection: close` and retry hints. */
+  | {
+      readonly type: 'lame-duck'
+    }
+  /** Drain: run a step of the drain's config; answer done or failed. */
+  | {
+      readonly type: 'run-step'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the drain's list. */
+      readonly step: number
+      /** Counted from 1. */
+      readonly attempt: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+      /** What the stop is for: on a handoff, leave alone what the successor holds (H7). */
+      readonly intent: Intent
+    }
+  /** Drain: a report: a step of the drain's config is over without success. */
+  | {
+      readonly type: 'step-failed'
+      /** Its place in the drain's list. */
+      readonly step: number
+      /** Whether it was cut at its limit rather than failing. */
+      readonly timedOut: boolean
+    }
+  /** Drain: accept what is queued, then close the public door; answer done. */
+  | {
+      readonly type: 'close-public-door'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Drain: answer `load` now, and whenever it changes. */
+  | {
+      readonly type: 'count'
+    }
+  /** Drain: close connections that have been idle for this long. */
+  | {
+      readonly type: 'close-idle'
+      /** The minimum idle age. Milliseconds. */
+      readonly olderThan: number
+    }
+  /** Drain: tell long streams to end. */
+  | {
+      readonly type: 'end-streams'
+    }
+  /** Drain: tell this many tunnels to move. */
+  | {
+      readonly type: 'tell'
+      /** How many. */
+      readonly count: number
+      /** The window that they may spread over; none: now. Milliseconds. */
+      readonly within: number | null
+    }
+  /** Drain: a report: the even pace is faster than asked. */
+  | {
+      readonly type: 'pace-clamped'
+      /** The window that was asked for. Milliseconds. */
+      readonly wanted: number
+      /** The window that is used. Milliseconds. */
+      readonly used: number
+    }
+  /** Drain: clear the directory rows that are left, in one call; answer done or failed. */
+  | {
+      readonly type: 'clear-rows'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Drain: close every tunnel as soon as it carries no request. */
+  | {
+      readonly type: 'close-tunnels'
+      /** The close code. */
+      readonly code: number
+    }
+  /** Drain: the last tunnel has gone: close the door for forwarded requests. */
+  | {
+      readonly type: 'close-peer-door'
+    }
+  /** Drain: cut everything that is left, then answer `load` until nothing is. */
+  | {
+      readonly type: 'abort'
+      /** The close code of tunnels. */
+      readonly code: number
+    }
+  /** Drain: a report: the directory could not be cleared. */
+  | {
+      readonly type: 'rows-left'
+    }
+  /** Drain: a report: the drain is over. The exit follows. */
+  | {
+      readonly type: 'stopped'
+      /** What the stop was for. */
+      readonly intent: Intent
+      /** Requests and tunnels that ended without being cut. */
+      readonly drained: number
+      /** Those that were cut; 1 if the host never said how many there were. */
+      readonly forced: number
+      /** Those that could not be cut in time; 1 if the host never said how many there were. */
+      readonly abandoned: number
+      /** How many steps failed, what could not be taken back of the boot included. */
+      readonly failedSteps: number
+      /** From the begin to the end. Milliseconds. */
+      readonly duration: number
+      /** The drain's own exit code; that of the process is in `exit`. */
+      readonly exitCode: number
+    }
+  /** Handoff: a report: the upgrade waits until older generations are gone. */
+  | {
+      readonly type: 'queued'
+      /** At most so long. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff: a report: there is no upgrade, for this reason. */
+  | {
+      readonly type: 'upgrade-refused'
+      /** The reason. */
+      readonly why: UpgradeRefusal
+    }
+  /**
+   * Handoff, successor: tell the service manager, if there is one. A fresh boot says ready too: when it serves,
+   * or as soon as it asks for its lease.
+   */
+  | {
+      readonly type: 'notify'
+      /** What. */
+      readonly notice: ServiceNotice
+    }
+  /** Handoff: start the successor with the listening sockets; answer done when it runs. */
+  | {
+      readonly type: 'spawn'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff: capture the state for the successor; answer done or failed. */
+  | {
+      readonly type: 'capture-state'
+      /** Which answer. */
+      readonly operation: number
+      /** The most bytes. */
+      readonly most: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff: tell the successor that it may accept. */
+  | {
+      readonly type: 'acknowledge'
+      /** Which successor. */
+      readonly generation: number
+      /** The version of the messages that both speak. */
+      readonly version: number
+      /** Whether the captured state goes with it. */
+      readonly state: boolean
+    }
+  /** Handoff: read what has arrived from the successor and whether it lives; tell that first, then answer done. */
+  | {
+      readonly type: 'look'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff: kill the successor and all of its group, reap it, answer done. */
+  | {
+      readonly type: 'kill'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor. */
+      readonly generation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff: run an undo hook of the handoff's config; answer done or failed. */
+  | {
+      readonly type: 'run-undo'
+      /** Which answer. */
+      readonly operation: number
+      /** Its place in the handoff's list. */
+      readonly hook: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff: a report: the upgrade failed, and everything is as before it. */
+  | {
+      readonly type: 'rolled-back'
+      /** Which successor. */
+      readonly generation: number
+      /** Why. */
+      readonly cause: RollbackCause
+    }
+  /** Handoff: a report: the successor accepts. There is no way back from here. */
+  | {
+      readonly type: 'accepted'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** Handoff, successor: write a process id to the PID file; answer done or failed. */
+  | {
+      readonly type: 'write-pid-file'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor's; none: this process's own. */
+      readonly generation: number | null
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff: let the successor have the lease; answer done or failed. */
+  | {
+      readonly type: 'pass-lease'
+      /** Which answer. */
+      readonly operation: number
+      /** Which successor. */
+      readonly generation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** How long it is sure from now on. Milliseconds. */
+      readonly left: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Handoff, successor: a report: a task is over without success; the others go on. */
+  | {
+      readonly type: 'task-failed'
+      /** Which. */
+      readonly task: HandoffTask
+      /** The place of an undo hook in the handoff's list. */
+      readonly hook: number | null
+      /** Whether it was given up at its limit rather than failing. */
+      readonly timedOut: boolean
+    }
+  /** Handoff: a report: the successor ended while this generation drained. */
+  | {
+      readonly type: 'successor-lost'
+      /** Which successor. */
+      readonly generation: number
+    }
+  /** Successor: say *ready* to the old process. */
+  | {
+      readonly type: 'say-ready'
+      /** The version of the messages that this side speaks. */
+      readonly version: number
+    }
+  /** Successor: load the state that came with the acknowledgement; answer failed to refuse it. */
+  | {
+      readonly type: 'load-state'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Successor: start to accept on the inherited sockets, the control door's included; answer done when all do. */
+  | {
+      readonly type: 'accept'
+      /** Which answer. */
+      readonly operation: number
+      /** Given up after this. Milliseconds. */
+      readonly limit: number
+    }
+  /** Successor: say *accepting* to the old process. */
+  | {
+      readonly type: 'say-accepting'
+    }
+  /** Successor: say *refused* to the old process. */
+  | {
+      readonly type: 'say-refused'
+    }
+  /** Successor: close the inherited sockets that nobody has claimed. */
+  | {
+      readonly type: 'close-unclaimed'
+    }
+  /** Successor: a report: it accepts, and serves from now on. */
+  | {
+      readonly type: 'took-over'
+      /** Whether the old process is gone and this one promoted itself. */
+      readonly promoted: boolean
+    }
+  /** Lease: ask for it; answer mine, not mine or cannot know. */
+  | {
+      readonly type: 'claim'
+      /** Which answer. */
+      readonly operation: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+      /** The epoch of the process that handed over to this one. */
+      readonly predecessor: number | null
+    }
+  /** Lease: say that the handshake succeeded; answer renewed, refused or cannot know. */
+  | {
+      readonly type: 'confirm'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch of the handshake. */
+      readonly epoch: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** Lease: renew it; answer renewed, refused or cannot know. */
+  | {
+      readonly type: 'renew'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** Lease: it is held, and every call carries the epoch from now on. */
+  | {
+      readonly type: 'serve'
+      /** The epoch. */
+      readonly epoch: number
+    }
+  /** Lease: a report: there is definitely none; a handshake may come. */
+  | {
+      readonly type: 'idle'
+    }
+  /** Lease: a report: nobody could say; asked again after this delay. */
+  | {
+      readonly type: 'cannot-know'
+      /** How often in a row. */
+      readonly attempt: number
+      /** From now. Milliseconds. */
+      readonly delay: number
+    }
+  /** Lease: a report: it is lost or passed on; the drain has begun, or begins now. */
+  | {
+      readonly type: 'lease-lost'
+      /** Why. */
+      readonly loss: LeaseLoss
+      /** Serving ends by then. Milliseconds from now. */
+      readonly within: number
+    }
+  /** Lease: only its margin is left: serve nothing any more, whatever the drain still does. */
+  | {
+      readonly type: 'halt'
+    }
+  /** Lease: tell the granter of the stop; answer released, refused or cannot know. */
+  | {
+      readonly type: 'release'
+      /** Which answer. */
+      readonly operation: number
+      /** The epoch. */
+      readonly epoch: number
+      /** What the stop is for. */
+      readonly intent: Intent
+      /** No answer after this is cannot know. Milliseconds. */
+      readonly limit: number
+    }
+  /** Lease: a report: it is over for this life of the process. */
+  | {
+      readonly type: 'lease-over'
+      /** How it ended. */
+      readonly end: LeaseEnd
+    }
+
+/** Why a `lifecycle` wants to be woken. */
+export type LifecycleWhy =
+  /** Clearing rows of earlier incarnations has had its time. */
+  | 'clear-rows-limit'
+  /** Initialising has had its time. */
+  | 'initialise-limit'
+  /** Opening the control door has had its time. */
+  | 'control-door-limit'
+  /** Opening the public door has had its time. */
+  | 'public-door-limit'
+  /** A successor must hold its own lease by now. */
+  | 'lease-due'
+  /** Drain: the lame-duck time is over. */
+  | 'lame-duck-over'
+  /** Drain: a step has had its time. */
+  | 'step-limit'
+  /** Drain: a step is to be tried again. */
+  | 'step-retry'
+  /** Drain: the public door has had its time to close. */
+  | 'door-limit'
+  /** Drain: the next tunnels are to be told. */
+  | 'tell'
+  /** Drain: idle connections are to be looked at. */
+  | 'idle-sweep'
+  /** Drain: the told tunnels have had their time to leave. */
+  | 'flush'
+  /** Drain: the directory has had its time. */
+  | 'rows-limit'
+  /** Drain: the grace period is over. */
+  | 'grace'
+  /** Drain: the host has had its time to cut what is left. */
+  | 'force-limit'
+  /** Handoff: a queued upgrade has waited long enough. */
+  | 'queue-limit'
+  /** Handoff: spawning has had its time. */
+  | 'spawn-limit'
+  /** Handoff: the successor has had its time to initialise. */
+  | 'ready-limit'
+  /** Handoff, successor: the state has had its time. */
+  | 'state-limit'
+  /** Handoff, successor: starting to accept has had its time. */
+  | 'accept-limit'
+  /** Handoff: the settle time is over. */
+  | 'settled'
+  /** Handoff: the host has had its time to look. */
+  | 'look-limit'
+  /** Handoff: killing has had its time. */
+  | 'kill-limit'
+  /** Handoff: an undo hook has had its time. */
+  | 'undo-limit'
+  /** Handoff, successor: writing the PID file has had its time. */
+  | 'pid-file-limit'
+  /** Handoff: passing the lease has had its time. */
+  | 'lease-limit'
+  /** Handoff: this generation has had its time to drain. */
+  | 'drain-limit'
+  /** Successor: the old process has had its time to acknowledge. */
+  | 'acknowledge-limit'
+  /** Successor: the old process has had its time to be gone. */
+  | 'gone-limit'
+  /** Lease: the granter has had its time to be told. */
+  | 'release-limit'
+  /** Lease: only the margin is left. */
+  | 'stop-due'
+  /** Lease: without a renew the drain must begin now. */
+  | 'drain-due'
+  /** Lease: the question has had its time. */
+  | 'ask-limit'
+  /** Lease: the renew, or the next try of a question, is due. */
+  | 'ask'
+
 /** What happened to a peer. */
 export type PeerInput =
   /** A socket was opened: check its login. Once, first. */
@@ -3812,6 +4694,7 @@ export interface Machines {
   'handoff': { config: HandoffConfig; input: HandoffInput; effect: HandoffEffect; why: HandoffWhy }
   'lease': { config: LeaseConfig; input: LeaseInput; effect: LeaseEffect; why: LeaseWhy }
   'lease-holder': { config: LeaseHolderConfig; input: LeaseHolderInput; effect: LeaseHolderEffect; why: LeaseHolderWhy }
+  'lifecycle': { config: LifecycleConfig; input: LifecycleInput; effect: LifecycleEffect; why: LifecycleWhy }
   'peer': { config: PeerConfig; input: PeerInput; effect: PeerEffect; why: PeerWhy }
   'saga': { config: SagaConfig; input: SagaInput; effect: SagaEffect; why: SagaWhy }
   'stack': { config: StackConfig; input: StackInput; effect: StackEffect; why: StackWhy }
@@ -4252,6 +5135,194 @@ const leaseHolderCodec: Codec<'lease-holder'> = {
   },
 }
 
+const lifecycleCodec: Codec<'lifecycle'> = {
+  why: ['clear-rows-limit', 'initialise-limit', 'control-door-limit', 'public-door-limit', 'lease-due', 'lame-duck-over', 'step-limit', 'step-retry', 'door-limit', 'tell', 'idle-sweep', 'flush', 'rows-limit', 'grace', 'force-limit', 'queue-limit', 'spawn-limit', 'ready-limit', 'state-limit', 'accept-limit', 'settled', 'look-limit', 'kill-limit', 'undo-limit', 'pid-file-limit', 'lease-limit', 'drain-limit', 'acknowledge-limit', 'gone-limit', 'release-limit', 'stop-due', 'drain-due', 'ask-limit', 'ask'],
+  send(calls, handle, now, input) {
+    switch (input.type) {
+      case 'boot':
+        return calls.input1(handle, now, 0, bit(input.successor))
+      case 'done':
+        return calls.input1(handle, now, 1, input.operation)
+      case 'failed':
+        return calls.input1(handle, now, 2, input.operation)
+      case 'signal':
+        return calls.input4(handle, now, 3, input.intent == null ? -1 : place(intentValues, input.intent), input.marker == null ? -1 : place(intentValues, input.marker), input.instance, input.age)
+      case 'stop':
+        return calls.input1(handle, now, 4, place(intentValues, input.intent))
+      case 'force':
+        return calls.input0(handle, now, 5)
+      case 'load':
+        return calls.input5(handle, now, 6, input.requests, input.idle, input.streams, input.tunnels, input.told)
+      case 'upgrade':
+        return calls.input0(handle, now, 7)
+      case 'cancel':
+        return calls.input0(handle, now, 8)
+      case 'older-generations':
+        return calls.input1(handle, now, 9, input.draining)
+      case 'ready':
+        return calls.input3(handle, now, 10, input.generation, place(successorProtocolValues, input.speaks), input.version)
+      case 'accepting':
+        return calls.input1(handle, now, 11, input.generation)
+      case 'refused':
+        return calls.input1(handle, now, 12, input.generation)
+      case 'exited':
+        return calls.input1(handle, now, 13, input.generation)
+      case 'garbage':
+        return calls.input1(handle, now, 14, maybe(input.generation))
+      case 'channel-closed':
+        return calls.input1(handle, now, 15, maybe(input.generation))
+      case 'acknowledged':
+        return calls.input2(handle, now, 16, input.version, bit(input.state))
+      case 'parent-gone':
+        return calls.input0(handle, now, 17)
+      case 'inherited':
+        return calls.input2(handle, now, 18, input.epoch, input.left)
+      case 'mine':
+        return calls.input3(handle, now, 19, input.operation, input.epoch, input.term)
+      case 'not-mine':
+        return calls.input2(handle, now, 20, input.operation, bit(input.fenced))
+      case 'granted':
+        return calls.input1(handle, now, 21, input.epoch)
+      case 'renewed':
+        return calls.input2(handle, now, 22, input.operation, input.term)
+      case 'lease-refused':
+        return calls.input1(handle, now, 23, input.operation)
+      case 'cannot-know':
+        return calls.input1(handle, now, 24, input.operation)
+      case 'released':
+        return calls.input1(handle, now, 25, input.operation)
+      case 'fenced':
+        return calls.input1(handle, now, 26, input.epoch)
+      default:
+        return 0
+    }
+  },
+  effect(words) {
+    switch (words.next()) {
+      case 0:
+        return { type: 'clear-earlier-rows', operation: words.next(), limit: words.next() }
+      case 1:
+        return { type: 'initialise', operation: words.next(), limit: words.next() }
+      case 2:
+        return { type: 'open-control-door', operation: words.next(), limit: words.next() }
+      case 3:
+        return { type: 'open-public-door', operation: words.next(), limit: words.next() }
+      case 4:
+        return { type: 'close-control-door', operation: words.next(), limit: words.next() }
+      case 5:
+        return { type: 'clean-up', operation: words.next(), limit: words.next() }
+      case 6:
+        return { type: 'undo-failed', step: bootStepValues[words.next()] as BootStep, timedOut: words.next() === 1 }
+      case 7:
+        return { type: 'remove-marker' }
+      case 8:
+        return { type: 'stopping', intent: intentValues[words.next()] as Intent, source: intentSourceValues[words.next()] as IntentSource }
+      case 9:
+        return { type: 'exit', cause: exitCauseValues[words.next()] as ExitCause, intent: intentValues[words.next()] as Intent, source: intentSourceValues[words.next()] as IntentSource, lease: optional(words.next(), leaseEndValues), exitCode: words.next() }
+      case 10:
+        return { type: 'readiness', ready: words.next() === 1 }
+      case 11:
+        return { type: 'entered', phase: drainPhaseValues[words.next()] as DrainPhase, intent: intentValues[words.next()] as Intent, left: words.next() }
+      case 12:
+        return { type: 'lame-duck' }
+      case 13:
+        return { type: 'run-step', operation: words.next(), step: words.next(), attempt: words.next(), limit: words.next(), intent: intentValues[words.next()] as Intent }
+      case 14:
+        return { type: 'step-failed', step: words.next(), timedOut: words.next() === 1 }
+      case 15:
+        return { type: 'close-public-door', operation: words.next(), limit: words.next() }
+      case 16:
+        return { type: 'count' }
+      case 17:
+        return { type: 'close-idle', olderThan: words.next() }
+      case 18:
+        return { type: 'end-streams' }
+      case 19:
+        return { type: 'tell', count: words.next(), within: number(words.next()) }
+      case 20:
+        return { type: 'pace-clamped', wanted: words.next(), used: words.next() }
+      case 21:
+        return { type: 'clear-rows', operation: words.next(), limit: words.next() }
+      case 22:
+        return { type: 'close-tunnels', code: words.next() }
+      case 23:
+        return { type: 'close-peer-door' }
+      case 24:
+        return { type: 'abort', code: words.next() }
+      case 25:
+        return { type: 'rows-left' }
+      case 26:
+        return { type: 'stopped', intent: intentValues[words.next()] as Intent, drained: words.next(), forced: words.next(), abandoned: words.next(), failedSteps: words.next(), duration: words.next(), exitCode: words.next() }
+      case 27:
+        return { type: 'queued', limit: words.next() }
+      case 28:
+        return { type: 'upgrade-refused', why: upgradeRefusalValues[words.next()] as UpgradeRefusal }
+      case 29:
+        return { type: 'notify', notice: serviceNoticeValues[words.next()] as ServiceNotice }
+      case 30:
+        return { type: 'spawn', operation: words.next(), limit: words.next() }
+      case 31:
+        return { type: 'capture-state', operation: words.next(), most: words.next(), limit: words.next() }
+      case 32:
+        return { type: 'acknowledge', generation: words.next(), version: words.next(), state: words.next() === 1 }
+      case 33:
+        return { type: 'look', operation: words.next(), generation: words.next(), limit: words.next() }
+      case 34:
+        return { type: 'kill', operation: words.next(), generation: words.next(), limit: words.next() }
+      case 35:
+        return { type: 'run-undo', operation: words.next(), hook: words.next(), limit: words.next() }
+      case 36:
+        return { type: 'rolled-back', generation: words.next(), cause: rollbackCauseValues[words.next()] as RollbackCause }
+      case 37:
+        return { type: 'accepted', generation: words.next() }
+      case 38:
+        return { type: 'write-pid-file', operation: words.next(), generation: number(words.next()), limit: words.next() }
+      case 39:
+        return { type: 'pass-lease', operation: words.next(), generation: words.next(), epoch: words.next(), left: words.next(), limit: words.next() }
+      case 40:
+        return { type: 'task-failed', task: handoffTaskValues[words.next()] as HandoffTask, hook: number(words.next()), timedOut: words.next() === 1 }
+      case 41:
+        return { type: 'successor-lost', generation: words.next() }
+      case 42:
+        return { type: 'say-ready', version: words.next() }
+      case 43:
+        return { type: 'load-state', operation: words.next(), limit: words.next() }
+      case 44:
+        return { type: 'accept', operation: words.next(), limit: words.next() }
+      case 45:
+        return { type: 'say-accepting' }
+      case 46:
+        return { type: 'say-refused' }
+      case 47:
+        return { type: 'close-unclaimed' }
+      case 48:
+        return { type: 'took-over', promoted: words.next() === 1 }
+      case 49:
+        return { type: 'claim', operation: words.next(), limit: words.next(), predecessor: number(words.next()) }
+      case 50:
+        return { type: 'confirm', operation: words.next(), epoch: words.next(), limit: words.next() }
+      case 51:
+        return { type: 'renew', operation: words.next(), epoch: words.next(), limit: words.next() }
+      case 52:
+        return { type: 'serve', epoch: words.next() }
+      case 53:
+        return { type: 'idle' }
+      case 54:
+        return { type: 'cannot-know', attempt: words.next(), delay: words.next() }
+      case 55:
+        return { type: 'lease-lost', loss: leaseLossValues[words.next()] as LeaseLoss, within: words.next() }
+      case 56:
+        return { type: 'halt' }
+      case 57:
+        return { type: 'release', operation: words.next(), epoch: words.next(), intent: intentValues[words.next()] as Intent, limit: words.next() }
+      case 58:
+        return { type: 'lease-over', end: leaseEndValues[words.next()] as LeaseEnd }
+      default:
+        return unknown(words)
+    }
+  },
+}
+
 const peerCodec: Codec<'peer'> = {
   why: ['authorize-limit', 'register-limit', 'unregister-limit', 'ping', 'renew'],
   send(calls, handle, now, input) {
@@ -4593,6 +5664,7 @@ export const codecs: { readonly [N in MachineName]: Codec<N> } = {
   'handoff': handoffCodec,
   'lease': leaseCodec,
   'lease-holder': leaseHolderCodec,
+  'lifecycle': lifecycleCodec,
   'peer': peerCodec,
   'saga': sagaCodec,
   'stack': stackCodec,

@@ -217,8 +217,8 @@ export class HttpDoor {
    *
    * On Linux nobody is reset by the close: the socket is made to begin no more handshakes first, so that an empty
    * backlog stays empty; who knocks in these milliseconds is refused when it tries again, a second later. Not so for
-   * a socket that this process shares (`listen({ fd })`, `node:cluster`) or, with `shared`, has handed on: others go
-   * on accepting from it, and its backlog is theirs.
+   * a socket that this process shares (`listen({ fd })`, `node:cluster`). One that it has handed on (`shared`) it closes
+   * at once: others accept from it, and its backlog is theirs.
    */
   closeDoor({ shared = false }: { shared?: boolean } = {}): Promise<void> {
     this.lameDuck()
@@ -229,19 +229,26 @@ export class HttpDoor {
     NetServer.prototype.close.call(new NetServer())
     const listener = shared ? undefined : ownListener(this.#server as unknown as NetServer)
     if (listener !== undefined) native.refuseHandshakes(listener)
-    this.#withhold()
-    this.#closing = afterEmptyPoll(
-      () => this.#accepted,
-      () => {
-        // First of all: each microsecond since the poll can bring a connection that this resets.
-        if (this.#server.listening) NetServer.prototype.close.call(this.#server)
-        this.#stage = 'closed'
-        this.#release()
-        for (const { session } of this.#connections) session?.close()
-        this.#tally.closing?.changed()
-      },
-    )
+    if (shared) {
+      this.#close()
+      this.#closing = Promise.resolve()
+    } else {
+      this.#withhold()
+      this.#closing = afterEmptyPoll(
+        () => this.#accepted,
+        () => this.#close(),
+      )
+    }
     return this.#closing
+  }
+
+  #close(): void {
+    // First of all: each microsecond since the poll can bring a connection that this resets.
+    if (this.#server.listening) NetServer.prototype.close.call(this.#server)
+    this.#stage = 'closed'
+    this.#release()
+    for (const { session } of this.#connections) session?.close()
+    this.#tally.closing?.changed()
   }
 
   /**

@@ -27,9 +27,15 @@ export {
   NativeError,
   RejectedError,
   type Rejection,
+  TakeoverError,
   TidegateError,
+  UpgradeError,
+  type UpgradeObstacle,
 } from './errors.js'
 export type * from './generated.js'
+export type { ListenOptions } from './handoff/listeners.js'
+export type { HandoffOptions, PassedState } from './handoff/options.js'
+export type { Upgraded } from './handoff.js'
 export type { HealthAnswer, HealthHandler, ProbeRequest, ProbeResponse } from './health.js'
 export {
   type Aborted,
@@ -40,6 +46,40 @@ export {
   type IdleReport,
 } from './http.js'
 export { type HttpOptions, HttpSource } from './http-source.js'
+export {
+  EmbeddedLeaseStore,
+  type EmbeddedLeaseStoreOptions,
+} from './lease/embedded-store.js'
+export {
+  LeaseRefused,
+  LeaseStoreError,
+  LeaseStoreUnavailable,
+  PoolExhausted,
+  UnknownGateway,
+} from './lease/errors.js'
+export type { LeaseAnswer, LeaseGranter, LeaseQuestion } from './lease/granter.js'
+export type { Decided, LeaseCommand, LeaseReply, LeaseRow } from './lease/row.js'
+export type { AllocateCommand, GatewayCommand, LeaseStore, ListedRow } from './lease/store.js'
+export {
+  type BootAnswer,
+  type Handshake,
+  type HeldLease,
+  incarnation,
+  LeaseHolder,
+  type LeaseHolderEvents,
+  type LeaseHolderOptions,
+  LeaseOver,
+} from './lease-holder.js'
+export {
+  type Allocation,
+  LeasePool,
+  type LeasePoolEvents,
+  type LeasePoolOptions,
+  type LeaseTerms,
+  type PoolRow,
+  type Route,
+  type UnrouteContext,
+} from './lease-pool.js'
 export {
   Lifecycle,
   type LifecycleCounters,
@@ -73,6 +113,49 @@ export {
   type ReconnectingWebSocketOptions,
   SocketCloseEvent,
 } from './reconnecting-web-socket.js'
+export {
+  type Leak,
+  NotDone,
+  RecordedError,
+  type SagaEnd,
+  SagaError,
+  type SagaFailure,
+  SagaFenced,
+  SagaHalted,
+  SagaKeyReused,
+  SagaNotStuck,
+  SagaRefused,
+  SagaRolledBack,
+  SagaStuck,
+  SagaUnderWay,
+  SagaUnknown,
+  StepInterrupted,
+  StepTimeout,
+  type UndoFailure,
+} from './saga/errors.js'
+export type { SagaEvents } from './saga/events.js'
+export { FileJournal } from './saga/file-journal.js'
+export {
+  type JournalAppend,
+  JournalFenced,
+  JournalRefused,
+  type JournalWriter,
+  type SagaJournal,
+  type SagaJournalFault,
+  type SagaStanding,
+  type TakenOver,
+} from './saga/journal.js'
+export { MemoryJournal } from './saga/memory-journal.js'
+export type { Because, SagaOptions, SagaStepOptions, StepCall, UndoCall } from './saga/step.js'
+export {
+  type AnySaga,
+  type Recovered,
+  type RecoverOptions,
+  recover,
+  Saga,
+  type SagaRunOptions,
+  saga,
+} from './saga.js'
 export { DEFAULT_SIGNALS, type SignalIntents } from './signals.js'
 export {
   type BackoffOptions,

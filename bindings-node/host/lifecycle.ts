@@ -18,10 +18,11 @@
 
 import { channel } from 'node:diagnostics_channel'
 import { EventEmitter, setMaxListeners } from 'node:events'
+import type { Server as NetServer } from 'node:net'
 import process from 'node:process'
 import type { DrainSource, Farewell, Intent } from './drainable.js'
 import { type Duration, milliseconds } from './duration.js'
-import { ConfigError, type Fault } from './errors.js'
+import { ConfigError, type Fault, TakeoverError, type UpgradeError } from './errors.js'
 import {
   type DrainConfig,
   type DrainEffect,
@@ -29,6 +30,10 @@ import {
   type DrainPhase,
   drainPhaseValues,
 } from './generated.js'
+import type { ListenOptions } from './handoff/listeners.js'
+import { NetSource } from './handoff/net-source.js'
+import type { HandoffOptions } from './handoff/options.js'
+import type { Upgraded } from './handoff.js'
 import {
   type HealthAnswer,
   type HealthHandler,
@@ -38,8 +43,10 @@ import {
 } from './health.js'
 import type { AnyHttpServer } from './http.js'
 import { type HttpOptions, HttpSource } from './http-source.js'
+import type { LeaseHolder } from './lease-holder.js'
 import { type Explanation, Machine } from './machine.js'
 import { DEFAULT_SIGNALS, exitCodeOf, listenToSignals, type SignalIntents } from './signals.js'
+import { Succession } from './succession.js'
 import {
   type WebSocketLike,
   type WebSocketOptions,
@@ -83,6 +90,11 @@ export interface LifecycleOptions {
    * pool) still keeps the process alive after `margin`. Default true.
    */
   exit?: boolean
+  /**
+   * How this process is replaced by its successor without a gap, and takes over from the one before; see
+   * {@link Lifecycle.listen}. `false`: never, whatever it is passed.
+   */
+  handoff?: HandoffOptions | false
 }
 
 /** How a step of the stop is run. */
@@ -183,6 +195,12 @@ export interface LifecycleEvents {
   rowsLeft: [event: Record<never, never>]
   /** `tidegate:hook-failed` A listener or hook threw; the lifecycle goes on. */
   hookFailed: [event: { hook: string; error: unknown }]
+  /** `tidegate:upgraded` A successor accepts; this process drains. */
+  upgraded: [event: Upgraded]
+  /** `tidegate:upgrade-failed` An upgrade was refused or taken back; this process serves on. */
+  upgradeFailed: [error: UpgradeError]
+  /** `tidegate:successor-lost` The successor ended while this process drained: what it had accepted is lost. */
+  successorLost: [event: { pid: number }]
   /** `tidegate:stopped` */
   stopped: [event: Outcome]
 }
@@ -193,6 +211,8 @@ type LifecycleEvent = keyof LifecycleEvents
 export interface LifecycleExplanation extends Explanation {
   /** What is left, source by source. */
   sources: { name: string; requests: number; tunnels: number; told: number; idle: number }[]
+  /** The same about being replaced, or about taking over. */
+  handoff?: Explanation
 }
 
 const CHANNELS = {
@@ -203,6 +223,9 @@ const CHANNELS = {
   stepFailed: channel('tidegate:step-failed'),
   rowsLeft: channel('tidegate:rows-left'),
   hookFailed: channel('tidegate:hook-failed'),
+  upgraded: channel('tidegate:upgraded'),
+  upgradeFailed: channel('tidegate:upgrade-failed'),
+  successorLost: channel('tidegate:successor-lost'),
   stopped: channel('tidegate:stopped'),
 } satisfies Record<LifecycleEvent, unknown>
 
@@ -220,6 +243,9 @@ type Times = typeof DEFAULTS
 
 const RESTART_CODE = 1012
 const DECOMMISSION_CODE = 1001
+
+/** What the step that gives a lease back may take beyond the holder's own limit. */
+const LEASE_SLACK = 100
 
 /** The longest delay of a timer of Node's. */
 const LONGEST = 2_147_483_647
@@ -259,7 +285,10 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   readonly #options: LifecycleOptions
   readonly #times: Times
   readonly #sources: DrainSource[] = []
+  readonly #drained = new WeakSet<object>()
+  readonly #succession: Succession
   readonly #steps: Step[] = []
+  #leaseStep: Step | undefined
   readonly #stopping = new AbortController()
   readonly #endingStreams = new AbortController()
   readonly #failures: StepFailure[] = []
@@ -286,7 +315,10 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   #tells = 0
   #hookFailures = 0
 
-  /** @throws ConfigError for a duration that cannot be read. */
+  /**
+   * @throws ConfigError for a duration that cannot be read, and for a signal that both stops and hands over;
+   *   TidegateError `bad-inheritance` when what the process was started with makes no sense.
+   */
   constructor(options: LifecycleOptions = {}) {
     super()
     this.#options = options
@@ -299,6 +331,18 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     // As many as there are streams.
     setMaxListeners(0, this.endingStreams, this.stopping)
     const { signals = DEFAULT_SIGNALS } = options
+    this.#succession = new Succession(
+      {
+        stopSignals: signals || {},
+        drain: () => this.#machine?.offer({ type: 'begin', intent: 'handoff' }),
+        force: () => this.#machine?.offer({ type: 'force' }),
+        upgraded: (upgrade) => this.#report('upgraded', upgrade),
+        upgradeFailed: (error, asked) => this.#upgradeFailed(error, asked),
+        successorLost: (pid) => this.#report('successorLost', { pid }),
+        hookFailed: (hook, error) => this.#hookFailed(hook, error),
+      },
+      options.handoff,
+    )
     this.#ignoreSignals = signals
       ? listenToSignals(signals, (intent, signal) => this.#signalled(intent, signal))
       : () => {}
@@ -339,7 +383,26 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
    * Call it before the server listens.
    */
   http(server: AnyHttpServer, options: HttpOptions = {}): this {
+    this.#drained.add(server)
     return this.tunnels(new HttpSource(server, options))
+  }
+
+  /**
+   * Lets this server listen, once start-up is done, on a socket that goes from generation to generation: on SIGUSR2 (or
+   * {@link upgrade}) this process starts its successor, passes it the socket under this name, accepts until the successor
+   * does, and drains. Whatever goes wrong before that leaves this process as it was. Also takes sockets from systemd or
+   * another supervisor (`LISTEN_FDS`, `LISTEN_FDNAMES`).
+   *
+   * A server of HTTP is drained as by {@link http}, which is only needed for its options, and then comes first; any
+   * other by waiting for its connections.
+   *
+   * @throws RangeError for a name that is empty or has a colon; Error for one that is taken.
+   */
+  listen(name: string, server: NetServer | AnyHttpServer, options: ListenOptions = {}): this {
+    if (this.#phase !== 'starting') throw new Error(`listener "${name}" came after the start`)
+    this.#succession.listen(name, server as NetServer, options)
+    if (this.#drained.has(server)) return this
+    return speaksHttp(server) ? this.http(server) : this.tunnels(new NetSource(server as NetServer))
   }
 
   /**
@@ -406,26 +469,81 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     return this.#step('release', name, run, options)
   }
 
+  /** Adds what takes something back when an upgrade fails, once its successor has ended; in the order of the calls. */
+  undo(
+    name: string,
+    run: (context: { signal: AbortSignal }) => unknown,
+    { timeout }: Pick<StepOptions, 'timeout'> = {},
+  ): this {
+    if (this.#machine) throw new Error(`undo "${name}" came after start()`)
+    const limit = timeout === undefined ? undefined : milliseconds(timeout, `the timeout of undo "${name}"`)
+    this.#succession.undo({ name, run, limit })
+    return this
+  }
+
+  /**
+   * Replaces this process by its successor: resolves when that accepts, and this one begins to drain. The signal takes
+   * the upgrade back, as long as the successor does not accept.
+   *
+   * @throws UpgradeError naming the cause; this process serves on, unchanged.
+   */
+  upgrade({ signal }: { signal?: AbortSignal } = {}): Promise<Upgraded> {
+    return this.#succession.upgrade(signal)
+  }
+
+  /**
+   * Serves under this lease: begins the drain when the lease is lost, in time for it, and tells the granter of the
+   * stop and what for, as the last step. What else has to be done while the gateway is surely ours goes into
+   * release steps, whenever they are added.
+   *
+   * @throws ConfigError when a stop may take longer than the holder leaves it before its lease ends.
+   */
+  lease(holder: LeaseHolder): this {
+    const { killBudget } = this.#times
+    if (holder.drainLimit < killBudget) {
+      const message = `is ${holder.drainLimit} ms, but a stop may take the kill budget of ${killBudget} ms: raise it to that`
+      throw new ConfigError('lease-holder', [{ code: 'contradiction', field: 'drain', message }])
+    }
+    if (this.#machine || this.#leaseStep)
+      throw new Error('one lease, and before start(): the budget counts it')
+    holder.on('drain', ({ loss }) => void this.stop(loss === 'handed-over' ? 'handoff' : 'restart'))
+    holder.on('halt', () => void this.force())
+    holder.on('over', () => {
+      if (!this.stopping.aborted) void this.stop('restart')
+    })
+    this.#leaseStep = {
+      name: 'lease',
+      kind: 'release',
+      run: ({ intent }) => holder.stop(intent),
+      // The holder keeps its limit by itself; it is to say so first.
+      limit: holder.releaseLimit + LEASE_SLACK,
+      attempts: undefined,
+    }
+    return this
+  }
+
   /**
    * Starts: ready from here, unless a signal or a {@link stop} came first. No more steps can be added.
    *
-   * @throws ConfigError naming every fault of the options and steps; the budget with its sum.
+   * @throws ConfigError naming every fault of the options and steps; the budget with its sum. Error when there are
+   *   listeners: those open in {@link run}.
    */
   start(): void {
+    if (this.#succession.listens) throw new Error('listeners are opened by run(), not by start()')
     this.#open()
     this.#started()
   }
 
   /**
    * Starts, keeps the process alive, and resolves with the outcome when everything has stopped. With `boot`
-   * the process becomes ready once that is done; the signal it is given fires on a stop during start-up,
-   * which waits for `boot` for at most `grace`.
+   * the process listens and becomes ready once that is done; the signal it is given fires on a stop during
+   * start-up, which waits for `boot` for at most `grace`.
    *
    * Then the process ends: by itself when nothing is left to do, else `margin` later (see
    * {@link LifecycleOptions.exit}), with the outcome's exit code.
    *
-   * @throws ConfigError as {@link start}, before `boot` is called; what `boot` throws, once all is released
-   *   (exit code 1).
+   * @throws ConfigError as {@link start}, before `boot` is called; what `boot` throws, why a listener could not
+   *   be opened, or TakeoverError, once all is released (exit code 1).
    */
   async run(boot?: (signal: AbortSignal) => unknown): Promise<Outcome> {
     this.#open()
@@ -471,7 +589,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
       const { requests, tunnels, told, idle } = this.#loadOf([source])
       return { name: source.name ?? 'tunnels', requests, tunnels, told, idle }
     })
-    return { ...explanation, sources }
+    const handoff = this.#succession.explain()
+    return { ...explanation, sources, ...(handoff && { handoff }) }
   }
 
   /** What a probe of this path is answered, for servers that {@link health} does not fit; none for other paths. */
@@ -500,6 +619,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#machine) await this.stop()
     else this.#ignoreSignals()
+    this.#succession.dispose()
   }
 
   // ---------------------------------------------------------------- start
@@ -537,32 +657,36 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   /** Makes the machine: a config that cannot work is refused here, with all steps known (D9). */
   #open(): void {
     if (this.#machine) return
+    if (this.#leaseStep) this.#steps.push(this.#leaseStep)
     this.#machine = new Machine('drain', {
       config: this.#config(),
       perform: (effect: DrainEffect) => this.#perform(effect),
     })
+    this.#succession.open(this.#times.killBudget)
   }
 
   /** Waits for `boot`; after a stop in the middle of it, no longer than the grace period or a second signal. */
   async #boot(boot: ((signal: AbortSignal) => unknown) | undefined): Promise<void> {
-    if (boot && this.#phase === 'starting' && this.#early.length === 0) {
-      const given = new Promise<void>((resolve) => {
-        const wait = () => setTimeout(resolve, this.#times.grace).unref()
-        this.stopping.addEventListener('abort', wait, { once: true })
-      })
-      try {
-        await Promise.race([boot(this.stopping), given, this.stopped])
-      } catch (error) {
-        // A boot that was told to stop may say so by throwing.
-        if (this.stopping.aborted) return
-        void this.stop()
-        throw error
-      } finally {
-        this.#started()
-      }
+    if (this.#phase !== 'starting' || this.#early.length > 0) {
+      this.#started()
       return
     }
-    this.#started()
+    const given = new Promise<void>((resolve) => {
+      const wait = () => setTimeout(resolve, this.#times.grace).unref()
+      this.stopping.addEventListener('abort', wait, { once: true })
+    })
+    try {
+      await Promise.race([boot?.(this.stopping), given, this.stopped])
+      if (!this.stopping.aborted) await this.#succession.accept(this.stopping)
+    } catch (error) {
+      // A boot that was told to stop may say so by throwing.
+      if (this.stopping.aborted) return
+      if (!(error instanceof TakeoverError)) this.#succession.failed()
+      void this.stop()
+      throw error
+    } finally {
+      this.#started()
+    }
   }
 
   /** Start-up is done, or was stopped (D2). */
@@ -584,7 +708,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     // Everything is over, and only something forgotten keeps the process: no reason to lose the exit code.
     if (this.#phase === 'stopped') process.exit()
     if (this.#phase !== 'starting') {
-      this.#machine?.offer({ type: 'signal', intent })
+      this.#succession.stop(() => this.#machine?.offer({ type: 'signal', intent }))
       return
     }
     const now = performance.now()
@@ -604,7 +728,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
       this.#early.push(input)
       if (!this.stopping.aborted) this.#stopping.abort()
     } else {
-      this.#machine?.offer(input)
+      this.#succession.stop(() => this.#machine?.offer(input))
     }
   }
 
@@ -613,12 +737,16 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     switch (effect.type) {
       case 'readiness':
         this.#ready = effect.ready
-        if (effect.ready) this.#enter({ phase: 'serving' })
+        if (effect.ready) {
+          this.#enter({ phase: 'serving' })
+          this.#succession.ready()
+        }
         this.#report('readiness', { ready: effect.ready })
         return
       case 'entered':
         this.#intent = effect.intent
         if (!this.stopping.aborted) this.#stopping.abort()
+        this.#succession.draining()
         this.#enter({ phase: effect.phase, intent: effect.intent, left: effect.left })
         return
       case 'lame-duck':
@@ -763,7 +891,11 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     // Where `run` ends the process, signals are heeded until it has: by default they would kill it, and with it
     // the outcome's exit code.
     if (this.#exits) process.exitCode = exitCodeFor(exitCode)
-    else this.#ignoreSignals()
+    else {
+      this.#ignoreSignals()
+      this.#succession.dispose()
+    }
+    this.#succession.stopped()
     this.#enter({ phase: 'stopped', intent })
     this.#report('stopped', outcome)
     this.#resolve(outcome)
@@ -855,6 +987,13 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     }
   }
 
+  #upgradeFailed(error: UpgradeError, asked: boolean): void {
+    if (!asked && this.listenerCount('upgradeFailed') === 0) {
+      process.emitWarning(error.message, { type: 'TidegateWarning', code: 'TIDEGATE_UPGRADE_FAILED' })
+    }
+    this.#report('upgradeFailed', error)
+  }
+
   #healthState(): HealthState {
     return { ready: this.#ready, live: this.#phase !== 'stopped', phase: this.#phase }
   }
@@ -881,6 +1020,11 @@ function exitSoon(code: number, margin: number): void {
     // Warnings are printed in the next tick.
     setImmediate(() => process.exit())
   }, margin).unref()
+}
+
+/** Whether a server speaks HTTP: only those of `node:http`, `https` and `http2` have a timeout for their connections. */
+function speaksHttp(server: NetServer | AnyHttpServer): server is AnyHttpServer {
+  return typeof (server as Partial<AnyHttpServer>).setTimeout === 'function'
 }
 
 /** The HTTP server that a `ws` server with the option `port` has made for itself. */

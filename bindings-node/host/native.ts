@@ -18,6 +18,10 @@ export interface CoreCalls extends FlatCalls {
   state(handle: number): string
   explain(handle: number): string
   snapshot(handle: number, now: number): Uint8Array
+  journalFrame(record: string, payload: Uint8Array): Uint8Array
+  journalRecords(bytes: Uint8Array): string
+  leaseDecide(row: string, command: string, now: number, terms: string): string
+  leaseMeaning(question: string, answer: string): string
   schema(): string
   version(): string
 }
@@ -25,6 +29,10 @@ export interface CoreCalls extends FlatCalls {
 /** What the native part offers. */
 export interface Native extends CoreCalls {
   refuseHandshakes(socket: number): boolean
+  /** Missing on Windows. */
+  listenUnix?(path: string): number
+  /** Missing on Windows. */
+  notifyService?(socket: string, message: string): void
 }
 
 /** The platform as it is written in the names of files and packages: `linux-x64-gnu`. */
@@ -95,7 +103,13 @@ export const native: Native = {
   state: loaded.state,
   explain: loaded.explain,
   snapshot: loaded.snapshot,
+  journalFrame: loaded.journalFrame,
+  journalRecords: loaded.journalRecords,
+  leaseDecide: loaded.leaseDecide,
+  leaseMeaning: loaded.leaseMeaning,
   schema: loaded.schema,
   version: loaded.version,
   refuseHandshakes: loaded.refuseHandshakes,
+  ...(loaded.listenUnix && { listenUnix: loaded.listenUnix }),
+  ...(loaded.notifyService && { notifyService: loaded.notifyService }),
 }

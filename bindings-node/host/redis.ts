@@ -4,7 +4,8 @@
  *
  * Takes a client of ioredis or of node-redis that is already there; it does not connect, configure or close
  * it. Each command is one script and one round trip, sent by its hash and in full only when the server does
- * not know it yet.
+ * not know it yet. Commands of the same kind that come in one turn of the event loop share a script: when a
+ * thousand hosts reconnect at once, the store sees a few dozen commands.
  *
  * A client that queues commands while it is disconnected may send them long after they were given up here.
  * That is harmless: a late command meets a later epoch and changes nothing.
@@ -74,16 +75,46 @@ interface Script {
   readonly hash: string
 }
 
-/** Hosts per look-up script, so that no single one holds the store for long. */
+/** Hosts per script, so that no single one holds the store for long. */
 const LOOK_MOST = 1_000
+const WRITE_MOST = 200
 
 const [register, renew, unregister, clear, look] = [REGISTER, RENEW, UNREGISTER, CLEAR, LOOK].map(
   (text): Script => ({ text, hash: createHash('sha1').update(text).digest('hex') }),
 ) as [Script, Script, Script, Script, Script]
 
+type Written = Registered | Renewed | Removed | Refused
+
 interface Waiter {
   readonly after: number | undefined
   finish(row: Owned | undefined): void
+}
+
+/** What is asked in one turn of the event loop, answered together. */
+class Batch<Command, Answer> {
+  #waiting: { command: Command; resolve(answer: Answer): void; reject(error: unknown): void }[] = []
+
+  constructor(readonly run: (commands: Command[]) => Promise<Answer[]>) {}
+
+  add(command: Command): Promise<Answer> {
+    if (this.#waiting.length === 0) setImmediate(() => void this.#flush())
+    return new Promise((resolve, reject) => this.#waiting.push({ command, resolve, reject }))
+  }
+
+  async #flush(): Promise<void> {
+    const waiting = this.#waiting
+    this.#waiting = []
+    try {
+      const answers = await this.run(waiting.map(({ command }) => command))
+      for (const [n, { resolve, reject }] of waiting.entries()) {
+        const answer = answers[n]
+        if (answer !== undefined) resolve(answer)
+        else reject(new DirectoryUnavailable('answer a command', { because: 'its answer is not one' }))
+      }
+    } catch (error) {
+      for (const { reject } of waiting) reject(error)
+    }
+  }
 }
 
 /** A directory in Redis. */
@@ -95,6 +126,9 @@ export class RedisDirectory implements Directory {
   readonly #commandTimeout: number
   readonly #pollEvery: number
   readonly #waiting = new Map<string, Set<Waiter>>()
+  readonly #looks = new Batch<string, Owned | Vacant>((hosts) => this.#look(hosts))
+  /** Writes of this turn of the event loop, by kind and owner. */
+  readonly #writes = new Map<string, Batch<HeldCommand & { address: string }, Written>>()
   #polling = false
   #pollFailure: DirectoryUnavailable | undefined
 
@@ -130,9 +164,7 @@ export class RedisDirectory implements Directory {
 
   async look(host: string): Promise<Owned | Vacant> {
     checkHost(host)
-    const [row] = await this.#look([host])
-    if (!row) throw new DirectoryUnavailable('look a host up', { because: 'its answer is not one' })
-    return row
+    return await this.#looks.add(host)
   }
 
   async clearOwn(owner: Owner): Promise<number> {
@@ -197,28 +229,44 @@ export class RedisDirectory implements Directory {
     this.#pollFailure = undefined
   }
 
-  async #write(
-    operation: string,
-    script: Script,
-    command: HeldCommand,
-    address = '',
-  ): Promise<Registered | Renewed | Removed | Refused> {
+  async #write(operation: string, script: Script, command: HeldCommand, address = ''): Promise<Written> {
     const { host, owner, epoch } = command
     checkHost(host)
     checkOwner(owner)
     const machine = encodeURIComponent(owner.machine)
-    const answer = await this.#ask(operation, script, this.#keys(machine), [
-      host,
-      machine,
-      `${owner.incarnation}`,
-      `${epoch}`,
-      encodeURIComponent(address),
-      `${this.#ttl}`,
-      `${this.#remember}`,
-    ])
-    const [type, granted, refusal] = strings(operation, answer)
-    if (type === 'refused') return { type, refusal: refusal as Refusal, epoch: Number(granted) }
-    return { type: type as 'registered', epoch: Number(granted) }
+    const kind = `${script.hash} ${owner.incarnation} ${machine}`
+    let batch = this.#writes.get(kind)
+    if (!batch) {
+      batch = new Batch((commands) => {
+        this.#writes.delete(kind)
+        return this.#writeAll(operation, script, owner, commands)
+      })
+      this.#writes.set(kind, batch)
+    }
+    return await batch.add({ host, owner, epoch, address })
+  }
+
+  async #writeAll(
+    operation: string,
+    script: Script,
+    owner: Owner,
+    commands: (HeldCommand & { address: string })[],
+  ): Promise<Written[]> {
+    const machine = encodeURIComponent(owner.machine)
+    const common = [machine, `${owner.incarnation}`, `${this.#ttl}`, `${this.#remember}`]
+    const pieces = []
+    for (let first = 0; first < commands.length; first += WRITE_MOST) {
+      const rest = commands
+        .slice(first, first + WRITE_MOST)
+        .flatMap(({ host, epoch, address }) => [host, `${epoch}`, encodeURIComponent(address)])
+      pieces.push(this.#ask(operation, script, this.#keys(machine), [...common, ...rest]))
+    }
+    const answers = (await Promise.all(pieces)) as unknown[][]
+    return answers.flat().map((answer) => {
+      const [type, granted, refusal] = strings(operation, answer)
+      if (type === 'refused') return { type, refusal: refusal as Refusal, epoch: Number(granted) }
+      return { type: type as 'registered', epoch: Number(granted) }
+    })
   }
 
   async #clear(owner: Owner, lowest: string, highest: string): Promise<number> {

@@ -15,6 +15,8 @@
 
 mod listener;
 mod packed;
+#[cfg(unix)]
+mod service;
 
 use std::cell::RefCell;
 
@@ -167,6 +169,30 @@ pub fn snapshot(handle: u32, now: f64) -> Result<Buffer> {
     TABLE.with_borrow_mut(|table| table.snapshot(handle, now)).map(Buffer::from).map_err(refused)
 }
 
+/// A record of a saga's journal (JSON) with its payload, as a frame.
+#[napi(catch_unwind)]
+pub fn journal_frame(record: String, payload: Uint8Array) -> Result<Buffer> {
+    tidegate_boundary::journal_frame(&record, &payload).map(Buffer::from).map_err(Error::from_reason)
+}
+
+/// The records of a saga's journal, or what is wrong with it, as JSON.
+#[napi(catch_unwind)]
+pub fn journal_records(bytes: Uint8Array) -> String {
+    tidegate_boundary::journal_records(&bytes)
+}
+
+/// What a command does to the row of a lease, as JSON.
+#[napi(catch_unwind)]
+pub fn lease_decide(row: String, command: String, now: f64, terms: String) -> Result<String> {
+    tidegate_boundary::lease_decide(&row, &command, now, &terms, Case::Camel).map_err(Error::from_reason)
+}
+
+/// What a granter's answer means to the holder of a lease, as JSON.
+#[napi(catch_unwind)]
+pub fn lease_meaning(question: String, answer: String) -> Result<String> {
+    tidegate_boundary::lease_meaning(&question, &answer, Case::Camel).map_err(Error::from_reason)
+}
+
 /// The description of every machine, as JSON.
 #[napi(catch_unwind)]
 pub fn schema() -> String {
@@ -183,4 +209,18 @@ pub fn version() -> &'static str {
 #[napi(catch_unwind)]
 pub fn refuse_handshakes(socket: i32) -> bool {
     listener::refuse_handshakes(socket)
+}
+
+/// Listens on a unix socket whose path stays when the descriptor is closed (see `listener.rs`).
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn listen_unix(path: String) -> Result<i32> {
+    listener::listen_unix(&path).map_err(|error| Error::from_reason(error.to_string()))
+}
+
+/// Tells the service manager something (see `service.rs`).
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn notify_service(socket: String, message: String) -> Result<()> {
+    service::notify(&socket, &message).map_err(|error| Error::from_reason(error.to_string()))
 }

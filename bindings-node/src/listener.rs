@@ -39,3 +39,12 @@ pub fn refuse_handshakes(socket: i32) -> bool {
         false
     };
 }
+
+/// Binds a unix socket and listens on it; answers its descriptor, which is the caller's from now on. Unlike Node, nobody
+/// removes the path when the descriptor is closed: a successor may be listening there.
+#[cfg(unix)]
+pub fn listen_unix(path: &str) -> std::io::Result<i32> {
+    use std::os::fd::IntoRawFd;
+
+    Ok(std::os::unix::net::UnixListener::bind(path)?.into_raw_fd())
+}

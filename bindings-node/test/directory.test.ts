@@ -254,6 +254,34 @@ function disposable(client: ReturnType<typeof ioredisOf>): typeof client & Dispo
 }
 
 describe('a directory in Redis', () => {
+  it('sends what comes in one turn in a few scripts, and answers each command for itself (R2)', async () => {
+    using client = disposable(ioredisOf(redis))
+    let scripts = 0
+    const counted = {
+      eval: client.eval.bind(client),
+      evalsha: (...rest: Parameters<typeof client.evalsha>) => {
+        scripts += 1
+        return client.evalsha(...rest)
+      },
+    } as typeof client
+    const directory = new RedisDirectory(counted, { prefix: '{batch}' })
+    const owner = { machine: 'm', incarnation: 1 }
+    const hosts = Array.from({ length: 1_000 }, (_, n) => `h${n}`)
+    const taken = { machine: 'other', incarnation: 1 }
+    await directory.register({ host: 'h500', owner: taken, epoch: 6, address: 'there' })
+    scripts = 0
+    const answers = await Promise.all(
+      hosts.map((host) => directory.register({ host, owner, epoch: 0, address: 'here' })),
+    )
+    assert.ok(scripts <= 10, `${scripts} scripts`)
+    const refused = answers.filter(({ type }) => type === 'refused')
+    assert.deepEqual(refused, [{ type: 'refused', refusal: 'stale-epoch', epoch: 7 }])
+    const rows = await Promise.all(hosts.map((host) => directory.look(host)))
+    for (const [n, row] of rows.entries()) {
+      assert.deepEqual(row.type === 'owned' && row.owner, n === 500 ? taken : owner, `h${n}`)
+    }
+  })
+
   it('answers any script of commands as the core does (R2, R3)', async () => {
     using client = disposable(ioredisOf(redis))
     let random = 12345

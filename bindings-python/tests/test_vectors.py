@@ -33,7 +33,7 @@ def snake(text: str) -> Json:
 SCHEMA = json.loads(_core.schema())
 INDEX: dict[str, int] = json.loads((FOLDER / "index.json").read_text(encoding="utf-8"))["files"]
 DIGESTS = read("digests.json")
-REPLAYED = {"object": 0, "flat": 0}
+REPLAYED = {"object": 0, "flat": 0, "digests": 0}
 
 
 class Codec:
@@ -163,11 +163,11 @@ def test_scripts_give_the_same_steps_on_the_object_path_and_on_the_flat_path(fil
 
 def test_as_many_scripts_were_replayed_as_the_index_says(capsys: pytest.CaptureFixture[str]) -> None:
     total = sum(INDEX.values())
-    assert {"object": total, "flat": total} == REPLAYED
+    assert (REPLAYED["object"], REPLAYED["flat"]) == (total, total)
     with capsys.disabled():
         print(
-            f"\nvectors: {REPLAYED['object']} scripts on the object path, "
-            f"{REPLAYED['flat']} on the flat path (python)"
+            f"\nvectors (python): {REPLAYED['object']} scripts on the object path, "
+            f"{REPLAYED['flat']} on the flat path"
         )
 
 
@@ -253,6 +253,13 @@ def digest(machine: str, config: Json, seed: int, steps: int) -> str:
 @pytest.mark.parametrize("entry", DIGESTS, ids=lambda entry: entry["machine"])
 def test_the_digest_of_the_pseudo_random_steps_is_the_published_one(entry: Json) -> None:
     assert digest(entry["machine"], entry["config"], entry["seed"], entry["steps"]) == entry["digest"]
+    REPLAYED["digests"] += 1
+
+
+def test_every_digest_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert REPLAYED["digests"] == len(DIGESTS)
+    with capsys.disabled():
+        print(f"\ndigests (python): {len(DIGESTS)}")
 
 
 def test_every_machine_has_vectors_and_a_digest() -> None:

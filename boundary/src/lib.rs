@@ -14,13 +14,17 @@
 
 mod case;
 mod erased;
+mod journal;
 mod json;
+mod lease;
 mod schema;
 pub mod script;
 mod table;
 
 pub use case::Case;
 pub use erased::{Erased, FlatAnswer};
+pub use journal::{journal_frame, journal_records};
+pub use lease::{lease_decide, lease_meaning};
 pub use schema::schema;
 pub use table::{CallError, CreateError, Table};
 

@@ -102,6 +102,7 @@ machines! {
     tidegate::handoff::Handoff,
     tidegate::lease::Lease,
     tidegate::lease_holder::LeaseHolder,
+    tidegate::lifecycle::Lifecycle,
     tidegate::peer::Peer,
     tidegate::saga::Saga,
     tidegate::stack::Stack,

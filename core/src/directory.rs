@@ -474,6 +474,16 @@ mod tests {
     use crate::Machine;
 
     #[test]
+    fn a_row_is_shown_with_its_owner() {
+        let mut directory = Directory::new(Config { ttl: 100 }, 1, 50).unwrap();
+        assert_eq!((directory.row(), directory.state()), (Row::default(), "vacant"));
+        directory.handle(60, &Input::Register { machine: 3, incarnation: 2, epoch: 7 }).unwrap();
+        let owner = Owner { machine: 3, incarnation: 2, epoch: 8, until: 160 };
+        assert_eq!(directory.row(), Row { last: 8, owner: Some(owner) });
+        assert_eq!(directory.state(), "owned");
+    }
+
+    #[test]
     fn the_last_epoch_is_never_granted_twice_and_never_exceeded() {
         for epoch in [MAX_EPOCH, u64::MAX] {
             let register = Input::Register { machine: 1, incarnation: 1, epoch };

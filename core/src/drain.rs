@@ -303,7 +303,8 @@ messages! {
         },
         /// The last tunnel has gone: close the door for forwarded requests.
         ClosePeerDoor = "close-peer-door",
-        /// Out of time: cut everything that is left, then answer [`Input::Load`] until nothing is.
+        /// Out of time: tell what there is if the last [`Input::Load`] is no longer true, cut everything that is
+        /// left, then answer [`Input::Load`] until nothing is.
         Abort = "abort" {
             /// The close code of tunnels.
             code: u16,
@@ -883,6 +884,11 @@ impl Drain {
         self.intent
     }
 
+    /// The series of its operations, for a machine that shares one series among its parts.
+    pub(crate) fn operations(&mut self) -> &mut Operations {
+        &mut self.operations
+    }
+
     fn now(&self) -> Millis {
         self.clock.now()
     }
@@ -1088,6 +1094,10 @@ impl Drain {
             self.present = load.work();
         }
         self.had_tunnels |= load.tunnels > 0;
+        if let Some(Cut { before: Some(before), .. }) = &mut self.cut {
+            // D10: what turned busy in the last moment is cut too, and counted.
+            *before = (*before).max(load.work());
+        }
         if let Telling::Pacing(pace) = &mut self.telling {
             // Tunnels that left before they were told shorten the window, so that the pace stays even.
             let gone = pace.fewest.saturating_sub(load.untold());

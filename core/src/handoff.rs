@@ -790,6 +790,29 @@ impl Rules for Handoff {
         }
     }
 
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        match &mut self.stage {
+            Stage::Running | Stage::Queued { .. } | Stage::Gone => {}
+            Stage::Upgrading { generation, flight, .. } => {
+                renumber("operation", generation);
+                match flight {
+                    Flight::Capturing { operation, .. }
+                    | Flight::Looking { operation, .. }
+                    | Flight::Killing { operation, .. }
+                    | Flight::Undoing { operation, .. } => renumber("operation", operation),
+                    Flight::Spawning | Flight::WaitingReady | Flight::Acknowledged | Flight::Settling => {}
+                }
+            }
+            Stage::Draining { generation, pid_file, lease, .. } => {
+                renumber("operation", generation);
+                for pending in [pid_file, lease].into_iter().flatten() {
+                    renumber("operation", &mut pending.operation);
+                }
+            }
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         to.number(self.clock.now());
@@ -817,6 +840,17 @@ impl Handoff {
     #[must_use]
     pub fn accepts(&self) -> bool {
         !matches!(self.stage, Stage::Draining { .. } | Stage::Gone)
+    }
+
+    /// Whether the successor may accept by now without having been heard.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.flight(), Some(Flight::Acknowledged | Flight::Settling | Flight::Looking { .. }))
+    }
+
+    /// The series of its operations, for a machine that shares one series among its parts.
+    pub(crate) fn operations(&mut self) -> &mut Operations {
+        &mut self.operations
     }
 
     fn reject(&self, code: RejectionCode, input: &Input) -> Rejection {

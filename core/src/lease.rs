@@ -1257,8 +1257,9 @@ impl Record for Row {
 }
 
 impl Row {
-    /// Whether decisions can have led here.
-    fn is_possible(&self) -> bool {
+    /// Whether decisions can have led here. A store that keeps rows in a form of its own asks this about what it reads.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
         use LeaseCause::{Expired, Handshake, Idle, Restart, Suspected, Unroute};
         let granted = self.epoch > 0 && self.request.is_some();
         match self.standing {

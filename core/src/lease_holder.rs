@@ -408,6 +408,17 @@ impl LeaseHolder {
         matches!(self.state, State::Holding | State::Yielding).then_some(self.epoch)
     }
 
+    /// How long the lease is sure from now on. Milliseconds; 0 while none is held.
+    #[must_use]
+    pub fn left(&self) -> Millis {
+        self.sure.map_or(0, |sure| until(self.now(), sure))
+    }
+
+    /// The series of its operations, for a machine that shares one series among its parts.
+    pub(crate) fn operations(&mut self) -> &mut Operations {
+        &mut self.operations
+    }
+
     fn now(&self) -> Millis {
         self.clock.now()
     }
@@ -789,7 +800,7 @@ impl Rules for LeaseHolder {
             ),
             _ => format!("; {unanswered} times in a row nobody could say"),
         };
-        let left = self.sure.map_or(0, |sure| until(now, sure));
+        let left = self.left();
         let (because, waits_for) = match self.state {
             State::New => (String::from("nothing was asked yet"), ""),
             State::Claiming => (
@@ -905,7 +916,7 @@ impl LeaseHolder {
         );
         let has_lease = matches!(state, State::Holding | State::Resuming | State::Yielding);
         let issued = match ask {
-            Some(Ask::Running { operation, .. }) => operation > 0 && operation == self.operations.issued(),
+            Some(Ask::Running { operation, .. }) => operation > 0 && operation <= self.operations.issued(),
             _ => true,
         };
         let known = has_lease || matches!(state, State::Confirming | State::Releasing);
@@ -957,6 +968,15 @@ mod tests {
         holder.handle(0, &Input::Mine { operation: 1, epoch: 5, term: 60_000 }).unwrap();
         assert_eq!(holder.serving(), Some(5));
         holder
+    }
+
+    #[test]
+    fn a_lease_that_was_fenced_off_is_not_handed_over_any_more() {
+        let mut holder = holding();
+        holder.handle(10, &Input::Fenced { epoch: 5 }).unwrap();
+        holder.handle(20, &Input::HandedOver).unwrap();
+        let step = holder.handle(30, &Input::Drained).unwrap();
+        assert_eq!(step.effects, [Effect::Over { end: LeaseEnd::Fenced }]);
     }
 
     fn restored(after: Millis) -> LeaseHolder {

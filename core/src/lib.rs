@@ -68,6 +68,7 @@ pub mod drain;
 pub mod handoff;
 pub mod lease;
 pub mod lease_holder;
+pub mod lifecycle;
 pub mod peer;
 pub mod saga;
 pub mod stack;

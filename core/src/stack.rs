@@ -542,6 +542,16 @@ impl Stage {
         }
     }
 
+    fn operation_mut(&mut self) -> Option<&mut OperationId> {
+        match self {
+            Self::Starting { operation, .. } => operation.as_mut(),
+            Self::Draining { operation, .. }
+            | Self::Emptying { operation, .. }
+            | Self::Reaping { operation, .. } => Some(operation),
+            _ => None,
+        }
+    }
+
     /// The operation whose answer it waits for, besides that of its spawn.
     fn operation(self) -> Option<OperationId> {
         match self {
@@ -847,6 +857,33 @@ impl Rules for Stack {
             waits_for: self.waits_for(),
             next: self.next_timer().map(|timer| (until(self.clock.now(), timer.at), timer.why.as_str())),
         }
+    }
+
+    fn random(&mut self) -> Option<&mut Random> {
+        Some(&mut self.random)
+    }
+
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        let runs = matches!(self.phase, Phase::Idle | Phase::Running);
+        let now = self.clock.now();
+        for (part, component) in self.parts.iter_mut().zip(&self.config.components) {
+            // Only a death while it is up asks whether it was stable, and only a stack that runs starts it again.
+            if part.stage != Stage::Up || !runs {
+                part.stable = None;
+            }
+            if runs {
+                part.escalation.saturate(&component.backoff);
+            } else {
+                (part.escalation, part.budget_full) = (Escalation::default(), now);
+            }
+            if part.generation > 0 {
+                renumber("operation", &mut part.generation);
+            }
+            if let Some(operation) = part.stage.operation_mut() {
+                renumber("operation", operation);
+            }
+        }
+        renumber("operation", self.operations.counter());
     }
 
     fn write(&self, to: &mut Writer) {

@@ -412,6 +412,13 @@ impl Rules for Successor {
         }
     }
 
+    fn normalize(&mut self, renumber: &mut dyn FnMut(&'static str, &mut u32)) {
+        if let Some(operation) = &mut self.operation {
+            renumber("operation", operation);
+        }
+        renumber("operation", self.operations.counter());
+    }
+
     fn write(&self, to: &mut Writer) {
         self.config.write(to);
         to.number(self.clock.now());
@@ -443,10 +450,21 @@ impl Rules for Successor {
 }
 
 impl Successor {
+    /// Where it is.
+    #[must_use]
+    pub fn at(&self) -> State {
+        self.state
+    }
+
     /// Whether it accepts on the sockets, as far as its host has said.
     #[must_use]
     pub fn accepts(&self) -> bool {
         self.accepting
+    }
+
+    /// The series of its operations, for a machine that shares one series among its parts.
+    pub(crate) fn operations(&mut self) -> &mut Operations {
+        &mut self.operations
     }
 
     fn reject(&self, code: RejectionCode, input: &Input) -> Rejection {

@@ -28,6 +28,7 @@ const FAMILIES: &[Family] = &[
     family('G', 9, &["saga"], &["saga"]),
     family('K', 6, &["stack"], &["stack"]),
     family('H', 8, &["handoff"], &["handoff"]),
+    family('Y', 3, &["lifecycle", "lifecycle/course", "lifecycle/parts"], &["lifecycle"]),
 ];
 
 const fn family(

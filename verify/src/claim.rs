@@ -1,5 +1,6 @@
 //! What was proved about one model: the row of the claim, and the counterexamples if there are any.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -199,8 +200,10 @@ impl Claim {
         let named = |list: &[(&'static str, u64)]| -> Value {
             list.iter().map(|(name, count)| json!({"property": name, "witnesses": count})).collect()
         };
+        let machines: BTreeSet<&str> = self.taken.iter().map(|transition| transition.machine).collect();
         json!({
             "model": self.model,
+            "machines": machines,
             "bounds": self.bounds,
             "states": self.states,
             "transitions": self.transitions,

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::alone::AloneWorld;
 use crate::claim::{Claim, Options, prove};
-use crate::models::{backoff, directory, drain, peer, tunnel};
+use crate::models::{
+    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, saga, stack, successor, tunnel,
+};
 use crate::vectors;
 use crate::world::{Subject, Transition, transitions};
 
@@ -36,6 +38,37 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("drain", "rows-limit", &["draining", "forcing"]),
     ("drain", "grace", &["draining"]),
     ("drain", "force-limit", &["forcing"]),
+    ("handoff", "queue-limit", &["queued"]),
+    ("handoff", "spawn-limit", &["spawning"]),
+    ("handoff", "ready-limit", &["waiting-ready"]),
+    ("handoff", "state-limit", &["capturing"]),
+    ("handoff", "accept-limit", &["acknowledged"]),
+    ("handoff", "settled", &["settling"]),
+    ("handoff", "look-limit", &["looking"]),
+    ("handoff", "kill-limit", &["killing"]),
+    ("handoff", "undo-limit", &["undoing"]),
+    ("handoff", "pid-file-limit", &["draining"]),
+    ("handoff", "lease-limit", &["draining"]),
+    ("handoff", "drain-limit", &["draining"]),
+    ("successor", "initialise-limit", &["initialising"]),
+    ("successor", "acknowledge-limit", &["ready"]),
+    ("successor", "state-limit", &["loading"]),
+    ("successor", "accept-limit", &["opening"]),
+    ("successor", "gone-limit", &["cut-off"]),
+    ("successor", "pid-file-limit", &["serving"]),
+    // A component may be started again while others have never been up yet.
+    ("stack", "spawn-limit", &["starting", "restarting", "stopping"]),
+    ("stack", "ready-delay", &["starting", "restarting"]),
+    ("stack", "ready-limit", &["starting", "restarting"]),
+    ("stack", "restart", &["starting", "restarting"]),
+    // One that does not get ready again is stopped while the stack runs.
+    ("stack", "stop-limit", &["starting", "restarting", "stopping"]),
+    ("stack", "kill-limit", &["starting", "restarting", "stopping"]),
+    ("stack", "reap-limit", &["starting", "restarting", "stopping"]),
+    ("stack", "drain-call-limit", &["stopping"]),
+    ("stack", "drain-limit", &["stopping"]),
+    ("stack", "older-limit", &["stopping"]),
+    ("stack", "budget", &["stopping"]),
     // `moving` goes through the same steps as an attempt from `waiting` does.
     ("lease", "allocate-limit", &["allocating"]),
     ("lease", "expiry", &["active"]),
@@ -116,6 +149,9 @@ pub fn report(claims: &[Claim]) -> usize {
         ("tunnel", of::<tidegate::tunnel::Tunnel>(claims)),
         ("lease", of::<tidegate::lease::Lease>(claims)),
         ("lease-holder", of::<tidegate::lease_holder::LeaseHolder>(claims)),
+        ("handoff", of::<tidegate::handoff::Handoff>(claims)),
+        ("successor", of::<tidegate::successor::Successor>(claims)),
+        ("stack", of::<tidegate::stack::Stack>(claims)),
         ("saga", of::<tidegate::saga::Saga>(claims)),
     ];
     println!("\ntransitions (state, input or timer, next state) that were taken:");
@@ -141,8 +177,24 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             options,
         ),
         prove("peer", "", AloneWorld::<tidegate::peer::Peer>::new(peer::configs()), options),
-        prove("drain", "", drain::world(crate::models::Size::Quick).1, options),
-        prove("tunnel", "", tunnel::world(crate::models::Size::Full).1, options),
+        prove("drain", "", drain::world(Size::Quick).1, options),
+        prove("tunnel", "", tunnel::world(Size::Full).1, options),
+        prove("handoff", "", AloneWorld::<tidegate::handoff::Handoff>::new(handoff::configs()), options),
+        prove(
+            "successor",
+            "",
+            AloneWorld::<tidegate::successor::Successor>::new(successor::configs()),
+            options,
+        ),
+        prove("stack", "", stack::world(Size::Full).1, options),
+        prove("lease", "", lease::world(Size::Small).1, options),
+        prove(
+            "lease-holder",
+            "",
+            AloneWorld::<tidegate::lease_holder::LeaseHolder>::new(lease_holder::configs()),
+            options,
+        ),
+        prove("saga", "", saga::world(Size::Quick).1, options),
     ];
     let mut files = BTreeMap::new();
     for claim in &claims {

@@ -3,9 +3,11 @@
 pub mod alone;
 pub mod claim;
 pub mod coverage;
+pub mod diagrams;
 pub mod explore;
 pub mod liveness;
 pub mod models;
+pub mod planted;
 pub mod pool;
 pub mod vectors;
 pub mod world;
@@ -15,6 +17,9 @@ pub mod machines {
     pub use tidegate::backoff::Backoff;
     pub use tidegate::directory::Directory;
     pub use tidegate::drain::Drain;
+    pub use tidegate::handoff::Handoff;
     pub use tidegate::peer::Peer;
+    pub use tidegate::stack::Stack;
+    pub use tidegate::successor::Successor;
     pub use tidegate::tunnel::Tunnel;
 }

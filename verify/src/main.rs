@@ -2,7 +2,12 @@
 //!
 //! ```text
 //! tidegate-verify [--quick | --small] [--only MODEL] [--threads N] [--states N] [--json FILE] [--counterexamples FOLDER]
+//!                                                without --quick, --small and --only it plants the bugs, too
+//! tidegate-verify --planted [--only BUG] [--json FILE] [--write]
+//!                                                plants bugs one at a time (verify/planted): every one has to be
+//!                                                caught; --write puts the table into docs/planted-bugs.md
 //! tidegate-verify --graph FILE --only MODEL      draws a model: FILE.dot and FILE.json
+//! tidegate-verify --diagrams FOLDER [--check]    draws every machine from the vectors, or says which picture is stale
 //! tidegate-verify --vectors FOLDER               writes generated-<machine>.json and updates index.json
 //! ```
 
@@ -13,7 +18,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tidegate_verify::claim::{Claim, Options};
 use tidegate_verify::models::{Entry, Size, all};
-use tidegate_verify::{coverage, vectors};
+use tidegate_verify::planted::{self, Row};
+use tidegate_verify::{coverage, diagrams, vectors};
 
 /// What was asked for.
 struct Wanted {
@@ -24,6 +30,10 @@ struct Wanted {
     counterexamples: PathBuf,
     graph: Option<PathBuf>,
     vectors: Option<PathBuf>,
+    planted: bool,
+    write: bool,
+    diagrams: Option<PathBuf>,
+    check: bool,
 }
 
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
@@ -35,16 +45,24 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
         counterexamples: PathBuf::from("target/counterexamples"),
         graph: None,
         vectors: None,
+        planted: false,
+        write: false,
+        diagrams: None,
+        check: false,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--quick" => wanted.size = Size::Quick,
             "--small" => wanted.size = Size::Small,
+            "--planted" => wanted.planted = true,
+            "--write" => wanted.write = true,
             "--only" => wanted.only = Some(value()?),
             "--json" => wanted.json = Some(value()?.into()),
             "--counterexamples" => wanted.counterexamples = value()?.into(),
             "--graph" => wanted.graph = Some(value()?.into()),
+            "--diagrams" => wanted.diagrams = Some(value()?.into()),
+            "--check" => wanted.check = true,
             "--vectors" => wanted.vectors = Some(value()?.into()),
             "--states" => {
                 let states = value()?;
@@ -64,6 +82,13 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
 
 fn main() -> ExitCode {
     let answer = wanted(std::env::args().skip(1)).and_then(|wanted| {
+        if wanted.planted {
+            let rows = plant(wanted.only.as_deref().unwrap_or(""), wanted.write)?;
+            if let Some(file) = &wanted.json {
+                write(file, &format!("{:#}\n", planted::json(&rows)))?;
+            }
+            return Ok(rows.iter().all(|row| row.caught.at_all()));
+        }
         let entries: Vec<Entry> = all()
             .into_iter()
             .filter(|entry| wanted.only.as_deref().is_none_or(|only| only == entry.name))
@@ -74,6 +99,9 @@ fn main() -> ExitCode {
         }
         if let Some(file) = &wanted.graph {
             return draw(&entries, file, wanted.options);
+        }
+        if let Some(folder) = &wanted.diagrams {
+            return illustrate(folder, wanted.check);
         }
         if let Some(folder) = &wanted.vectors {
             return generate(folder, wanted.options);
@@ -124,6 +152,8 @@ fn verify(entries: &[Entry], wanted: &Wanted) -> Result<bool, String> {
         start.elapsed().as_secs_f64()
     );
     let uncovered = if wanted.only.is_none() { coverage::report(&claims) } else { 0 };
+    let whole_claim = wanted.size == Size::Full && wanted.only.is_none();
+    let bugs = if whole_claim { plant("", false)? } else { Vec::new() };
     if let Some(file) = &wanted.json {
         let models: Value = claims.iter().map(Claim::json).collect();
         let whole = json!({
@@ -135,10 +165,35 @@ fn verify(entries: &[Entry], wanted: &Wanted) -> Result<bool, String> {
             "uncovered": uncovered,
             "seconds": start.elapsed().as_secs_f64(),
             "models": models,
+            "planted": planted::json(&bugs),
         });
         write(file, &format!("{whole:#}\n"))?;
     }
-    Ok(faults == 0 && uncovered == 0)
+    Ok(faults == 0 && uncovered == 0 && bugs.iter().all(|row| row.caught.at_all()))
+}
+
+/// Plants the bugs whose names contain `only`, and shows what became of each.
+fn plant(only: &str, write_down: bool) -> Result<Vec<Row>, String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent().unwrap_or(manifest);
+    let mut bugs = planted::read(&manifest.join("planted"))?;
+    bugs.retain(|bug| bug.name.contains(only));
+    if bugs.is_empty() {
+        return Err(format!("no planted bug is called `{only}`"));
+    }
+    println!("\nplanting {} bugs; the build before the first takes a while", bugs.len());
+    let rows = planted::run(root, &bugs, |row| print!("{row}"))?;
+    println!("{}", planted::summary(&rows));
+    if write_down && only.is_empty() {
+        write(&root.join("docs/planted-bugs.md"), &planted::markdown(&rows, &today()))?;
+    }
+    Ok(rows)
+}
+
+/// The date, for what is written down.
+fn today() -> String {
+    let output = std::process::Command::new("date").arg("+%Y-%m-%d").output();
+    output.map_or_else(|_| "?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn row(claim: &Claim) {
@@ -185,6 +240,27 @@ fn draw(entries: &[Entry], file: &Path, options: Options) -> Result<bool, String
     write(&file.with_extension("dot"), &dot)?;
     write(&file.with_extension("json"), &format!("{states:#}\n"))?;
     Ok(true)
+}
+
+/// Draws every machine, or checks that the pictures are those of the machines.
+fn illustrate(folder: &Path, check: bool) -> Result<bool, String> {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors");
+    let mut fresh = true;
+    for (machine, picture) in diagrams::all(&vectors)? {
+        let file = folder.join(format!("{machine}.svg"));
+        let known = std::fs::read_to_string(&file).unwrap_or_default();
+        if diagrams::is_current(&picture, &known) {
+            continue;
+        }
+        if check {
+            fresh = false;
+            eprintln!("{} is not the machine's; run `cargo xtask diagrams`", file.display());
+        } else {
+            write(&file, &diagrams::rendered(&picture)?)?;
+            println!("wrote {}", file.display());
+        }
+    }
+    Ok(fresh)
 }
 
 /// Writes the generated vectors and enters them into the index.

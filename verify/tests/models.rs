@@ -12,8 +12,8 @@ use serde_json::Value;
 use tidegate_verify::alone::{Alone, AloneWorld};
 use tidegate_verify::claim::Options;
 use tidegate_verify::explore::{Limits, Model, explore};
-use tidegate_verify::machines::{Backoff, Directory, Peer};
-use tidegate_verify::models::{Size, all, backoff, directory, peer};
+use tidegate_verify::machines::{Backoff, Directory, Handoff, Peer, Successor};
+use tidegate_verify::models::{Size, all, backoff, directory, handoff, peer, successor};
 use tidegate_verify::vectors::{self, answered};
 use tidegate_verify::world::{Explored, World, replay};
 
@@ -52,6 +52,7 @@ fn what_stands_for_a_state_behaves_like_it() {
     replays::<Backoff>(backoff::configs());
     replays::<Directory>(directory::configs());
     replays::<Peer>(peer::configs());
+    replays::<Handoff>(handoff::configs());
 }
 
 #[test]
@@ -86,8 +87,10 @@ fn the_committed_vectors_are_those_that_the_graphs_give() {
     assert_eq!(scripts::<Backoff>(backoff::configs()), read("generated-backoff.json"));
     assert_eq!(scripts::<Directory>(directory::configs()), read("generated-directory.json"));
     assert_eq!(scripts::<Peer>(peer::configs()), read("generated-peer.json"));
+    assert_eq!(scripts::<Handoff>(handoff::configs()), read("generated-handoff.json"));
+    assert_eq!(scripts::<Successor>(successor::configs()), read("generated-successor.json"));
     let index: Value = serde_json::from_str(&read("index.json")).unwrap();
-    for machine in ["backoff", "directory", "drain", "peer", "tunnel"] {
+    for machine in ["backoff", "directory", "drain", "handoff", "peer", "stack", "successor", "tunnel"] {
         let name = format!("generated-{machine}.json");
         let file: Value = serde_json::from_str(&read(&name)).unwrap();
         assert_eq!(index["files"][&name], file["scripts"].as_array().unwrap().len(), "{name}");

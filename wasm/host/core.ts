@@ -40,6 +40,10 @@ export interface Exports {
   state(handle: number): string
   explain(handle: number): string
   snapshot(handle: number, now: number): Uint8Array
+  journalFrame(record: string, payload: Uint8Array): Uint8Array
+  journalRecords(bytes: Uint8Array): string
+  leaseDecide(row: string, command: string, now: number, terms: string): string
+  leaseMeaning(question: string, answer: string): string
   schema(): string
   version(): string
 }
@@ -166,6 +170,10 @@ export function bind(exports: Exports): Core {
     state: guard(exports.state),
     explain: guard(exports.explain),
     snapshot: guard(exports.snapshot),
+    journalFrame: guard(exports.journalFrame),
+    journalRecords: guard(exports.journalRecords),
+    leaseDecide: guard(exports.leaseDecide),
+    leaseMeaning: guard(exports.leaseMeaning),
     schema: guard(exports.schema),
     version: guard(exports.version),
   }

@@ -185,6 +185,31 @@ pub fn snapshot(handle: u32, now: f64) -> Result<Vec<u8>, JsError> {
     TABLE.with_borrow_mut(|table| table.snapshot(handle, now)).map_err(refused)
 }
 
+/// A record of a saga's journal (JSON) with its payload, as a frame.
+#[wasm_bindgen(js_name = journalFrame)]
+pub fn journal_frame(record: &str, payload: &[u8]) -> Result<Vec<u8>, JsError> {
+    tidegate_boundary::journal_frame(record, payload).map_err(|message| JsError::new(&message))
+}
+
+/// The records of a saga's journal, or what is wrong with it, as JSON.
+#[wasm_bindgen(js_name = journalRecords)]
+pub fn journal_records(bytes: &[u8]) -> String {
+    tidegate_boundary::journal_records(bytes)
+}
+
+/// What a command does to the row of a lease, as JSON.
+#[wasm_bindgen(js_name = leaseDecide)]
+pub fn lease_decide(row: &str, command: &str, now: f64, terms: &str) -> Result<String, JsError> {
+    tidegate_boundary::lease_decide(row, command, now, terms, Case::Camel)
+        .map_err(|message| JsError::new(&message))
+}
+
+/// What a granter's answer means to the holder of a lease, as JSON.
+#[wasm_bindgen(js_name = leaseMeaning)]
+pub fn lease_meaning(question: &str, answer: &str) -> Result<String, JsError> {
+    tidegate_boundary::lease_meaning(question, answer, Case::Camel).map_err(|message| JsError::new(&message))
+}
+
 /// The description of every machine, as JSON.
 #[wasm_bindgen]
 pub fn schema() -> String {

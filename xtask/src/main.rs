@@ -1,7 +1,9 @@
 //! The commands of this repository. `cargo xtask` lists them.
 
+mod demo;
 mod process;
 mod python;
+mod replays;
 mod setup;
 mod suites;
 mod wasm;
@@ -10,14 +12,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask demo  [--hosts N] [--redis] [--json FILE] [--quick]
-    Redeploys a fleet of relays under load, without tidegate and with it, and shows the table.
+cargo xtask demo  [--scenario NAME] [--real] [--json FILE] [--quick] [OPTION …]
+    Runs a scenario without tidegate and with it, shows both and a verdict; all of them without a name:
+    relay [--hosts N] [--redis] [--reconnect-rate N]  a fleet of relays is redeployed under load;
+    restart                                           a gateway restarts in the four ways in which gateways do;
+    allocation                                        an allocation fails at each of its steps;
+    handoff [--deploys N]                             a gateway gets good and broken builds under load.
 cargo xtask test  [SUITE …] [--list]
     Sets up what is missing, then runs every check and test; counts passed, failed, not run.
 cargo xtask bench NAME [OPTION …]
-    Runs a benchmark against its peers: http-drain, http-throughput, directory, bindings.
+    Runs a benchmark against its peers: http-drain, http-throughput, allocate, directory, bindings, explore,
+    handoff [--upgrades N] [--json FILE].
 cargo xtask verify [--quick] [--json FILE]
     Explores every state of the machines at stated bounds and prints the claim as a table.
+cargo xtask diagrams [--check]
+    Draws every machine into docs/diagrams; or says which picture is stale.
 cargo xtask setup
     Only sets up: system packages, npm and pip packages, the native parts, the WebAssembly module.
 cargo xtask wasm
@@ -64,10 +73,11 @@ fn main() -> ExitCode {
     let rest: Vec<&str> = words.collect();
     let result =
         match command {
-            "demo" => demo(&workspace, &rest),
+            "demo" => demo::run(&workspace, &rest),
             "test" => suites::run(&workspace, &rest),
             "bench" => bench(&workspace, &rest),
             "verify" => verify(&workspace, &rest),
+            "diagrams" => diagrams(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
             "wasm" => setup::npm_packages(&workspace)
                 .and_then(|()| wasm::build(&workspace))
@@ -97,18 +107,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sets up and hands over to the runner of the demo, which is a Node program like the relays that it runs.
-fn demo(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    let real_redis = arguments.contains(&"--redis");
-    setup::for_node(workspace)?;
-    if real_redis {
-        setup::system_package("redis-server", "redis-server")?;
-    }
-    let mut node = vec!["--import", "tsx", "examples/relay/demo/main.ts"];
-    node.extend(arguments);
-    process::run(&mut workspace.command("node", &node))
-}
-
 fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     let mut run = vec![
         "run",
@@ -125,19 +123,44 @@ fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     process::run(workspace.command("cargo", &run))
 }
 
-/// The benchmarks, each a Node program that says what it compares.
+/// Draws the machines into `docs/diagrams`; only drawing needs Graphviz.
+fn diagrams(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    if !arguments.contains(&"--check") {
+        setup::system_package("dot", "graphviz")?;
+    }
+    let mut run = vec!["run", "--quiet", "-p", "tidegate-verify", "--bin", "tidegate-verify", "--"];
+    run.extend(["--diagrams", "docs/diagrams"]);
+    run.extend(arguments);
+    process::run(workspace.command("cargo", &run))
+}
+
+/// The benchmark of the explorer, a Rust program in a workspace of its own.
+const EXPLORE: &str = "explore";
+
+/// The other benchmarks, each a Node program that says what it compares.
 const BENCHMARKS: &[(&str, &str)] = &[
     ("http-drain", "bench/http-drain/drain.ts"),
     ("http-throughput", "bench/http-drain/throughput.ts"),
+    ("allocate", "bench/allocate/main.ts"),
     ("directory", "bench/directory/clear.ts"),
     ("bindings", "bench/bindings/main.ts"),
+    ("handoff", "bench/handoff/main.ts"),
 ];
 
 fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    let known = || BENCHMARKS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let known = || {
+        let names: Vec<_> = BENCHMARKS.iter().map(|(name, _)| *name).chain([EXPLORE]).collect();
+        names.join(", ")
+    };
     let Some((name, options)) = arguments.split_first() else {
         return Err(format!("which benchmark? There are {}", known()));
     };
+    if *name == EXPLORE {
+        let mut cargo =
+            vec!["run", "--quiet", "--release", "--manifest-path", "bench/explore/Cargo.toml", "--"];
+        cargo.extend(options);
+        return process::run(workspace.command("cargo", &cargo));
+    }
     let Some((_, script)) = BENCHMARKS.iter().find(|(known, _)| known == name) else {
         return Err(format!("there is no benchmark `{name}`; there are {}", known()));
     };

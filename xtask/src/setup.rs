@@ -11,7 +11,25 @@ pub fn everything(workspace: &Workspace) -> Result<(), String> {
     for_node(workspace)?;
     python::set_up(workspace)?;
     wasm::build(workspace)?;
-    system_package("redis-server", "redis-server")
+    system_package("redis-server", "redis-server")?;
+    postgresql()?;
+    name_server_and_proxy()
+}
+
+/// PostgreSQL's server. Debian keeps the programs of each version in a folder that is not in the path.
+pub fn postgresql() -> Result<(), String> {
+    let found = "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb";
+    let there = process::output("sh", &["-c", found]).is_some();
+    system_package_for(there, "postgres", "postgresql")
+}
+
+/// What the control plane of the examples runs on. Debian keeps servers where not everybody's path leads.
+pub fn name_server_and_proxy() -> Result<(), String> {
+    system_package("sqlite3", "sqlite3")?;
+    system_package_for(Path::new("/usr/sbin/nginx").exists(), "nginx", "nginx")?;
+    system_package_for(Path::new("/usr/sbin/pdns_server").exists(), "pdns_server", "pdns-server")?;
+    let backend = Path::new("/usr/share/pdns-backend-sqlite3").exists();
+    system_package_for(backend, "the SQLite backend of PowerDNS", "pdns-backend-sqlite3")
 }
 
 /// Node itself, the npm packages, the native addon and the built npm package.

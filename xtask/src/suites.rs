@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::replays::Replays;
 use crate::{Workspace, process, setup};
 
 /// What a suite did.
@@ -95,6 +96,13 @@ const SUITES: &[Suite] = &[
         reading: Reading::NodeTest,
     },
     Suite {
+        name: "control-plane",
+        program: "npm",
+        arguments: &["run", "--silent", "test", "--workspace", "tidegate-example-control-plane"],
+        folder: "",
+        reading: Reading::NodeTest,
+    },
+    Suite {
         name: "python-format",
         program: ".xtask/venv/bin/ruff",
         arguments: &["format", "--check", "."],
@@ -162,9 +170,37 @@ const SUITES: &[Suite] = &[
         reading: Reading::NodeTest,
     },
     Suite {
+        name: "app-gateway",
+        program: "npm",
+        arguments: &["run", "--silent", "test", "--workspace", "tidegate-example-app-gateway"],
+        folder: "",
+        reading: Reading::NodeTest,
+    },
+    Suite {
+        name: "demo-allocation",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/control-plane/demo/main.ts", "--quick"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "demo-restart",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/app-gateway/demo/main.ts", "--quick"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
         name: "demo",
         program: "node",
         arguments: &["--import", "tsx", "examples/relay/demo/main.ts", "--quick"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "demo-handoff",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/hot-restart/demo.ts", "--quick"],
         folder: "",
         reading: Reading::Whole,
     },
@@ -186,6 +222,7 @@ pub fn run(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     setup::everything(workspace)?;
     let set_up = start.elapsed();
     let mut rows = Vec::new();
+    let mut replays = Replays::default();
     for suite in SUITES {
         if !arguments.is_empty() && !arguments.contains(&suite.name) {
             continue;
@@ -195,13 +232,19 @@ pub fn run(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
         let mut command = workspace.command(suite.program, suite.arguments);
         command.current_dir(workspace.path(suite.folder));
         let (succeeded, printed) = process::watched(&mut command)?;
+        replays.read(&printed);
         rows.push((suite.name, suite.reading.counts(succeeded, &printed), start.elapsed()));
     }
-    Ok(summary(set_up, &rows))
+    let failed = summary(set_up, &rows);
+    let faults = replays.summary(&rows.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+    for fault in &faults {
+        println!("NOT EQUAL: {fault}");
+    }
+    Ok(u8::from(failed || !faults.is_empty()))
 }
 
-/// Prints the table; answers the exit code.
-fn summary(set_up: Duration, rows: &[(&str, Counts, Duration)]) -> u8 {
+/// Prints the table; answers whether anything failed.
+fn summary(set_up: Duration, rows: &[(&str, Counts, Duration)]) -> bool {
     let mut total = Counts::default();
     println!("\n{:<16} {:>7} {:>7} {:>8} {:>8}", "suite", "passed", "failed", "not run", "seconds");
     println!("{:<16} {:>7} {:>7} {:>8} {:>8.1}", "(set-up)", "", "", "", set_up.as_secs_f64());
@@ -213,7 +256,7 @@ fn summary(set_up: Duration, rows: &[(&str, Counts, Duration)]) -> u8 {
         total.not_run += not_run;
     }
     println!("\n{} passed, {} failed, {} skipped", total.passed, total.failed, total.not_run);
-    u8::from(total.failed > 0)
+    total.failed > 0
 }
 
 impl Reading {

@@ -7,12 +7,17 @@
 
 mod two_phase;
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use stateright::Checker;
 use tidegate_verify::alone::{Alone, AloneWorld};
 use tidegate_verify::explore::{Limits, Model, Watch, explore};
-use tidegate_verify::models::{Size, backoff, connect, directory, drain, peer, rows, tunnel};
+use tidegate_verify::machines::{Backoff, Directory, Handoff, Peer, Successor, Tunnel};
+use tidegate_verify::models::{
+    Size, backoff, connect, directory, drain, handoff, peer, processes, replace, rows, stack, successor, takeover,
+    tunnel,
+};
 use tidegate_verify::world::{Explored, World};
 
 /// One of our models, for Stateright.
@@ -100,68 +105,146 @@ fn median(mut runs: Vec<f64>) -> f64 {
     runs[runs.len() / 2]
 }
 
-/// Compares counts, and paces over `rounds` interleaved rounds.
-fn compare(name: &str, rounds: usize, ours: impl Fn() -> Run, theirs: impl Fn() -> Run) -> bool {
-    let (mut own, mut other) = (Vec::new(), Vec::new());
-    let mut counts = (0, 0);
-    for round in 0..rounds {
-        let (a, b) = if round % 2 == 0 {
-            let a = ours();
-            (a, theirs())
-        } else {
-            let b = theirs();
-            (ours(), b)
-        };
-        counts = (a.states, b.states);
-        own.push(a.states as f64 / a.seconds);
-        other.push(b.states as f64 / b.seconds);
+/// One row of the table.
+struct Row {
+    name: String,
+    /// Unique states, ours and theirs.
+    states: (usize, usize),
+    /// Unique states a second, ours and theirs.
+    pace: (f64, f64),
+}
+
+impl Row {
+    fn ratio(&self) -> f64 {
+        self.pace.0 / self.pace.1
     }
-    let (own, other) = (median(own), median(other));
-    let same = if counts.0 == counts.1 { "same" } else { "DIFFERENT" };
-    println!("{name:<36} {:>9} {:>9} {same:<9} {own:>10.0} {other:>10.0} {:>6.2}", counts.0, counts.1, own / other);
-    counts.0 == counts.1
+
+    fn json(&self) -> String {
+        let Self { name, states, pace } = self;
+        format!(
+            "{{\"model\": \"{name}\", \"states\": [{}, {}], \"statesPerSecond\": [{:.0}, {:.0}], \"ratio\": {:.2}}}",
+            states.0,
+            states.1,
+            pace.0,
+            pace.1,
+            self.ratio()
+        )
+    }
 }
 
-fn alone<M: Alone>(name: &str, rounds: usize, configs: impl Fn() -> Vec<M::Config>) -> bool
-where
-    M::Observer: 'static,
-{
-    world(name, rounds, || AloneWorld::<M>::new(configs()))
+/// Everything that is compared.
+struct Comparison {
+    /// How often, one after the other.
+    rounds: usize,
+    rows: Vec<Row>,
 }
 
-fn world<W: World + Send + 'static>(name: &str, rounds: usize, make: impl Fn() -> W) -> bool
-where
-    W::State: 'static,
-    W::Action: 'static,
-{
-    compare(name, rounds, || ours(Explored(make())), || theirs(Adapted(Explored(make()))))
+impl Comparison {
+    /// Compares counts, and paces: the median of the rounds, in which the two go first by turns.
+    fn compare(&mut self, name: &str, ours: impl Fn() -> Run, theirs: impl Fn() -> Run) {
+        let (mut own, mut other) = (Vec::new(), Vec::new());
+        let mut states = (0, 0);
+        for round in 0..self.rounds {
+            let (a, b) = if round % 2 == 0 {
+                let a = ours();
+                (a, theirs())
+            } else {
+                let b = theirs();
+                (ours(), b)
+            };
+            states = (a.states, b.states);
+            own.push(a.states as f64 / a.seconds);
+            other.push(b.states as f64 / b.seconds);
+        }
+        let row = Row { name: name.to_owned(), states, pace: (median(own), median(other)) };
+        let same = if states.0 == states.1 { "same" } else { "DIFFERENT" };
+        let (pace, ratio) = (row.pace, row.ratio());
+        println!(
+            "{name:<38} {:>9} {:>9} {same:<9} {:>10.0} {:>10.0} {ratio:>6.2}",
+            states.0, states.1, pace.0, pace.1
+        );
+        self.rows.push(row);
+    }
+
+    fn alone<M: Alone>(&mut self, name: &str, configs: impl Fn() -> Vec<M::Config>)
+    where
+        M::Observer: 'static,
+    {
+        self.world(name, || AloneWorld::<M>::new(configs()));
+    }
+
+    fn world<W: World + Send + 'static>(&mut self, name: &str, make: impl Fn() -> W)
+    where
+        W::State: 'static,
+        W::Action: 'static,
+    {
+        self.compare(name, || ours(Explored(make())), || theirs(Adapted(Explored(make()))));
+    }
 }
 
-fn main() {
-    let rounds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(3);
+/// What was asked for: how many rounds, and where the result goes.
+fn wanted() -> Result<(usize, Option<String>), String> {
+    let (mut rounds, mut file) = (3, None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--rounds" => rounds = value()?.parse().map_err(|_| "--rounds needs a number".to_owned())?,
+            "--json" => file = Some(value()?),
+            _ => return Err(format!("there is no {argument}; there are --rounds N and --json FILE")),
+        }
+    }
+    Ok((rounds.max(1), file))
+}
+
+fn main() -> ExitCode {
+    let (rounds, file) = match wanted() {
+        Ok(wanted) => wanted,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("{THREADS} threads each, interleaved, the median of {rounds} rounds; unique states and unique states a second");
     println!(
-        "{:<36} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6}",
+        "{:<38} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6}",
         "model", "ours", "theirs", "counts", "ours/s", "theirs/s", "ratio"
     );
-    let mut same = true;
+    let mut all = Comparison { rounds, rows: Vec::new() };
     for rms in [7, 8] {
         let stock = || theirs(two_phase::Stock { rms });
-        let name = format!("2pc, {rms}: ours keeps states packed");
-        same &= compare(&name, rounds, || ours(two_phase::Packed { rms }), stock);
-        let name = format!("2pc, {rms}: ours keeps them as they are");
-        same &= compare(&name, rounds, || ours(two_phase::TwoPhase { rms }), stock);
+        all.compare(&format!("2pc, {rms}: stock, ours packed"), || ours(two_phase::Packed { rms }), stock);
     }
+    let stock = || theirs(two_phase::Stock { rms: 7 });
+    all.compare("2pc, 7: stock, ours as it is", || ours(two_phase::TwoPhase { rms: 7 }), stock);
     let packed = || two_phase::Packed { rms: 8 };
-    same &= compare("2pc, 8: both packed", rounds, || ours(packed()), || theirs(Adapted(packed())));
-    same &= alone::<tidegate_verify::machines::Backoff>("backoff", rounds, backoff::configs);
-    same &= alone::<tidegate_verify::machines::Directory>("directory", rounds, directory::configs);
-    same &= alone::<tidegate_verify::machines::Peer>("peer", rounds, peer::configs);
-    same &= world("drain, quick bounds", rounds, || drain::world(Size::Quick).1);
-    same &= alone::<tidegate_verify::machines::Tunnel>("tunnel, smallest", rounds, tunnel::smallest);
-    same &= world("tunnel × relay, quick bounds", rounds, || connect::Connect::new(connect::configs(Size::Quick).1));
-    same &= world("rows × peers, quick bounds", rounds, || rows::Rows::new(rows::bounds(Size::Quick).1));
-    if !same {
-        println!("the counts differ: one of the two is wrong");
-        std::process::exit(1);
+    all.compare("2pc, 8: both packed", || ours(packed()), || theirs(Adapted(packed())));
+    all.alone::<Backoff>("backoff", backoff::configs);
+    all.alone::<Directory>("directory", directory::configs);
+    all.alone::<Peer>("peer", peer::configs);
+    all.world("drain, quick bounds", || drain::world(Size::Quick).1);
+    all.alone::<Tunnel>("tunnel, quick bounds", tunnel::smallest);
+    all.alone::<Handoff>("handoff", handoff::configs);
+    all.alone::<Successor>("successor", successor::configs);
+    all.world("stack, quick bounds", || stack::world(Size::Quick).1);
+    all.world("tunnel × relay, quick bounds", || connect::Connect::new(connect::configs(Size::Quick).1));
+    all.world("handoff × successor, quick bounds", || takeover::world(Size::Quick).1);
+    all.world("drain × handoff, quick bounds", || replace::world(Size::Quick).1);
+    all.world("stack × processes, quick bounds", || processes::world(Size::Quick).1);
+    all.world("rows × peers, quick bounds", || rows::Rows::new(rows::bounds(Size::Quick).1));
+    if let Some(file) = file {
+        let rows: Vec<String> = all.rows.iter().map(Row::json).collect();
+        let text = format!("{{\"threads\": {THREADS}, \"rounds\": {rounds}, \"models\": [\n  {}\n]}}\n", rows.join(",\n  "));
+        if let Err(error) = std::fs::write(&file, text) {
+            eprintln!("{file}: {error}");
+            return ExitCode::from(2);
+        }
     }
+    if all.rows.iter().any(|row| row.states.0 != row.states.1) {
+        println!("the counts differ: one of the two is wrong");
+        return ExitCode::FAILURE;
+    }
+    let slower: Vec<&str> = all.rows.iter().filter(|row| row.ratio() < 1.0).map(|row| row.name.as_str()).collect();
+    println!("same counts everywhere; slower than Stateright: {}", if slower.is_empty() { "none".to_owned() } else { slower.join("; ") });
+    ExitCode::SUCCESS
 }

@@ -63,18 +63,32 @@ export function quietFor(socket: Socket): number | undefined {
   return now === undefined ? undefined : now - started
 }
 
+/** The file descriptor of the socket that a server listens on. */
+export function listenerOf(server: Server): number | undefined {
+  const { _handle: handle } = server as Server & { _handle?: { fd?: number } | null }
+  const fd = handle?.fd
+  return fd !== undefined && fd >= 0 ? fd : undefined
+}
+
+/** Servers on sockets that were inherited from processes that are gone, or going. */
+const claimed = new WeakSet<Server>()
+
+/** Says that the socket on which this server listens was passed to this process for itself alone. */
+export function claimListener(server: Server): void {
+  claimed.add(server)
+}
+
 /**
- * The file descriptor of the socket that a server listens on, when it is a TCP socket that this process opened for
- * itself alone: not one that it was given (`listen({ fd })`), and none of `node:cluster`, where others accept from it.
+ * The file descriptor of the socket that a server listens on, when it is a TCP socket that this process opened, or has
+ * inherited, for itself alone: not one that it shares (`listen({ fd })`), and none of `node:cluster`, where others accept
+ * from it.
  */
 export function ownListener(server: Server): number | undefined {
-  const { _handle: handle, _connectionKey: key } = server as Server & {
-    _handle?: { fd?: number } | null
-    _connectionKey?: string
-  }
-  const fd = handle?.fd
-  const isOwn = cluster.isPrimary && key !== undefined && /^[46]:/.test(key)
-  return isOwn && fd !== undefined && fd >= 0 ? fd : undefined
+  const { _connectionKey: key } = server as Server & { _connectionKey?: string }
+  const address = server.address()
+  const overTcp = typeof address === 'object' && address !== null
+  const opened = cluster.isPrimary && key !== undefined && /^[46]:/.test(key)
+  return overTcp && (opened || claimed.has(server)) ? listenerOf(server) : undefined
 }
 
 /** @throws Error when this version of Node no longer says which response a socket is sending. */

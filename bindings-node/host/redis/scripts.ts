@@ -36,8 +36,7 @@ local function last_epoch(host) return tonumber(redis.call('HGET', epochs, host)
 
 const WRITE = `
 local machine_key = KEYS[5]
-local host, machine, incarnation, carried = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local address, ttl, remember = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local machine, incarnation, ttl, remember = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 -- Takes a few rows that have expired out of the way, so that none outlives its time for long.
 local expired = redis.call('ZRANGEBYSCORE', ends, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, 64)
@@ -59,81 +58,103 @@ end
 local function keep(key, milliseconds)
   if redis.call('PTTL', key) < milliseconds then redis.call('PEXPIRE', key, text(milliseconds)) end
 end
-local function own(epoch, at_address)
+local has_owned, has_raised = false, false
+local function own(host, epoch, address)
+  has_owned = true
   local until_then = text(now + ttl)
-  redis.call('HSET', rows, host, table.concat({ until_then, text(epoch), incarnation, machine, at_address }, ' '))
+  redis.call('HSET', rows, host, table.concat({ until_then, text(epoch), incarnation, machine, address }, ' '))
   redis.call('ZADD', ends, until_then, host)
   redis.call('ZADD', machine_key, incarnation, host)
-  keep(rows, ttl)
-  keep(ends, ttl + remember)
-  keep(epochs, ttl + remember)
-  keep(known, ttl + remember)
-  keep(machine_key, ttl + remember)
 end
-local function raise(epoch)
+local function raise(host, epoch)
+  has_raised = true
   redis.call('HSET', epochs, host, text(epoch))
   redis.call('ZADD', known, text(now), host)
-  keep(epochs, ttl + remember)
-  keep(known, ttl + remember)
 end
-local function refuse(why, last)
+local function refuse(host, why, last)
   -- Not this machine's (any more): its set need not name it.
   local current = parse(redis.call('HGET', rows, host))
   if not current or current.machine ~= machine then redis.call('ZREM', machine_key, host) end
   return { 'refused', text(last), why }
 end
-
-local row = parse(redis.call('HGET', rows, host))
-local last = last_epoch(host)
-if row and row.epoch > last then last = row.epoch end
-local is_mine = row and row.machine == machine and row.incarnation == incarnation
-local function why_not_held(epoch)
+local function is_mine(row) return row and row.machine == machine and row.incarnation == incarnation end
+local function why_not_held(row, epoch)
   if not row then return 'no-row' end
   if epoch < row.epoch then return 'stale-epoch' end
-  if not is_mine then return 'other-owner' end
+  if not is_mine(row) then return 'other-owner' end
   if epoch > row.epoch then return 'no-row' end
   return nil
 end
+-- One command after another, each as if it had come alone.
+local function each(decide)
+  local answers = {}
+  for n = 5, #ARGV, 3 do
+    local host, carried, address = ARGV[n], tonumber(ARGV[n + 1]), ARGV[n + 2]
+    local row = parse(redis.call('HGET', rows, host))
+    local last = last_epoch(host)
+    if row and row.epoch > last then last = row.epoch end
+    answers[#answers + 1] = decide(host, carried, address, row, last)
+  end
+  if has_owned then
+    keep(rows, ttl)
+    keep(ends, ttl + remember)
+    keep(machine_key, ttl + remember)
+  end
+  if has_owned or has_raised then
+    keep(epochs, ttl + remember)
+    keep(known, ttl + remember)
+  end
+  return answers
+end
 `
 
-/** KEYS: rows, ends, epochs, known, machine. ARGV: host, machine, incarnation, epoch, address, ttl, remember. */
+/**
+ * KEYS: rows, ends, epochs, known, machine. ARGV: machine, incarnation, ttl, remember, then for each command
+ * host, epoch, address. Answers for each `registered` and the epoch, or `refused`, the last epoch and why.
+ */
 export const REGISTER = `${COMMON}${WRITE}
-if carried >= last then
-  raise(carried + 1)
-  own(carried + 1, address)
-  return { 'registered', text(carried + 1) }
-end
--- The same registration once more, as its answer was lost or the message came twice.
-if is_mine and row.epoch == carried + 1 then
-  own(row.epoch, row.address)
-  return { 'registered', text(row.epoch) }
-end
-if row then return refuse('stale-epoch', last) end
-return refuse('no-row', last)
+return each(function(host, carried, address, row, last)
+  if carried >= last then
+    raise(host, carried + 1)
+    own(host, carried + 1, address)
+    return { 'registered', text(carried + 1) }
+  end
+  -- The same registration once more, as its answer was lost or the message came twice.
+  if is_mine(row) and row.epoch == carried + 1 then
+    own(host, row.epoch, row.address)
+    return { 'registered', text(row.epoch) }
+  end
+  if row then return refuse(host, 'stale-epoch', last) end
+  return refuse(host, 'no-row', last)
+end)
 `
 
 /** KEYS and ARGV as {@link REGISTER}; the epoch is the registration's, the address is not used. */
 export const RENEW = `${COMMON}${WRITE}
-local why = why_not_held(carried)
-if why then return refuse(why, last) end
-own(row.epoch, row.address)
-return { 'renewed', text(row.epoch) }
+return each(function(host, carried, _, row, last)
+  local why = why_not_held(row, carried)
+  if why then return refuse(host, why, last) end
+  own(host, row.epoch, row.address)
+  return { 'renewed', text(row.epoch) }
+end)
 `
 
 /** KEYS and ARGV as {@link RENEW}. */
 export const UNREGISTER = `${COMMON}${WRITE}
--- A registration that has not landed yet is barred from landing.
-if carried > last then
-  raise(carried)
-  return { 'removed', text(carried) }
-end
-local why = why_not_held(carried)
-if why then return refuse(why, last) end
-redis.call('HDEL', rows, host)
-redis.call('ZREM', ends, host)
-redis.call('ZREM', machine_key, host)
-redis.call('ZADD', known, text(now), host)
-return { 'removed', text(row.epoch) }
+return each(function(host, carried, _, row, last)
+  -- A registration that has not landed yet is barred from landing.
+  if carried > last then
+    raise(host, carried)
+    return { 'removed', text(carried) }
+  end
+  local why = why_not_held(row, carried)
+  if why then return refuse(host, why, last) end
+  redis.call('HDEL', rows, host)
+  redis.call('ZREM', ends, host)
+  redis.call('ZREM', machine_key, host)
+  redis.call('ZADD', known, text(now), host)
+  return { 'removed', text(row.epoch) }
+end)
 `
 
 /**

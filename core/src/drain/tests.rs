@@ -801,3 +801,20 @@ fn a_record_of_a_state_that_cannot_be_is_refused() {
     let run = StepRun { step: 0, number: 1, until: 9, attempt: Attempt::Pausing(1) };
     assert!(refused(&|drain| drain.step = Some(run)));
 }
+
+#[test]
+fn d8_the_grace_period_leaves_release_steps_their_time_when_the_lame_duck_took_too_long() {
+    let step = ReleaseStep { name: "flush".into(), kind: StepKind::Release, limit: 5_000, attempts: 1 };
+    let config =
+        Config { lame_duck: 5_000, grace: 20_000, kill_budget: 40_000, margin: 3_000, ..Config::default() };
+    let grace = |config: Config| {
+        let mut drain = Drain::new(config, 1, 0).unwrap();
+        drain.handle(0, &Input::Started).unwrap();
+        drain.handle(0, &Input::Signal { intent: Intent::Restart }).unwrap();
+        // The host slept through most of the budget.
+        drain.tick(25_000).unwrap();
+        drain.grace_over
+    };
+    assert_eq!(grace(config.clone()), Some(37_000), "the budget less the margin");
+    assert_eq!(grace(Config { steps: vec![step], ..config }), Some(32_000), "and less the step");
+}

@@ -737,3 +737,32 @@ fn it_says_what_it_waits_for() {
     assert_eq!(explanation.next, Some((50, "undo-limit")));
     assert!(handoff.accepts());
 }
+
+#[test]
+fn h2_it_accepts_until_its_successor_does() {
+    let mut handoff = Handoff::new(Config::default(), 1, 0).unwrap();
+    assert!(handoff.accepts());
+    handoff.handle(0, &Input::Upgrade).unwrap();
+    handoff.handle(1, &Input::Done { operation: 1 }).unwrap();
+    handoff.handle(2, &Input::Ready { generation: 1, speaks: Speaks::Tidegate, version: VERSION }).unwrap();
+    assert!(handoff.accepts(), "it was only acknowledged");
+    handoff.handle(3, &Input::Accepting { generation: 1 }).unwrap();
+    assert!(!handoff.accepts());
+}
+
+#[test]
+fn an_answer_to_an_older_operation_is_no_answer_to_this_one() {
+    // An undo hook is under way; what is answered is the kill before it, once more.
+    let undo = vec![UndoHook { name: "lock".into(), limit: 1_000 }];
+    let mut handoff = Handoff::new(Config { undo, ..Config::default() }, 1, 0).unwrap();
+    handoff.handle(0, &Input::Upgrade).unwrap();
+    handoff.handle(1, &Input::Garbage { generation: 1 }).unwrap();
+    handoff.handle(2, &Input::Done { operation: 2 }).unwrap();
+    let before = handoff.clone();
+    for operation in [1, 2] {
+        for input in [Input::Done { operation }, Input::Failed { operation }] {
+            assert_eq!(handoff.handle(2, &input).unwrap().effects, []);
+        }
+    }
+    assert_eq!(handoff, before);
+}

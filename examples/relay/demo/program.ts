@@ -1,7 +1,6 @@
 /** One child process of the demo: started, read line by line, ended by id. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 /** What a process of the example reports: `{event, at, …}`, `at` in milliseconds of the wall clock. */
@@ -47,17 +46,22 @@ export class Program {
     this.#child.stderr?.on('data', (text) => {
       this.#last = (this.#last + text).slice(-2_000)
     })
-    if (this.#child.stdout !== null) {
-      createInterface({ input: this.#child.stdout }).on('line', (line) => {
-        const report = parse(line)
-        if (report === undefined) return
-        this.seen.push(report)
-        onReport(report)
-        for (const waiter of this.#waiting.splice(0)) {
-          if (waiter.event === report.event) waiter.resolve(report)
-          else this.#waiting.push(waiter)
-        }
-      })
+    let unread = ''
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (unread + text).split('\n')
+      unread = lines.pop() ?? ''
+      for (const line of lines) this.#take(parse(line), onReport)
+    })
+  }
+
+  #take(report: Report | undefined, onReport: (report: Report) => void): void {
+    if (report === undefined) return
+    this.seen.push(report)
+    onReport(report)
+    if (this.#waiting.length === 0) return
+    for (const waiter of this.#waiting.splice(0)) {
+      if (waiter.event === report.event) waiter.resolve(report)
+      else this.#waiting.push(waiter)
     }
   }
 

@@ -61,7 +61,7 @@ interface Relay {
 /** How long a platform takes to start a machine's next process. */
 const BOOT = 1_000
 /** How many hosts share one process. */
-const HOSTS_PER_PROCESS = 100
+const HOSTS_PER_PROCESS = 500
 
 export async function rollout(
   side: Result['side'],
@@ -150,16 +150,17 @@ class Fleet {
     await new Promise((resolve) => setTimeout(resolve, BOOT))
     const again = await this.#startRelay(machine, relay.port, relay.peerPort)
     const back = () => new Set(this.#admissions.map((report) => String(report.host)))
-    await until(65_000, () => [...affected].every((host) => back().has(host)))
+    await until(65_000, () => {
+      const returned = back()
+      return [...affected].every((host) => returned.has(host))
+    })
     await this.#settle()
     const admissions = this.#admissions.filter((report) => affected.has(String(report.host)))
     const returned = back()
-    const reconnects = []
-    for (const host of affected) {
-      const admitted = admissions.find((report) => report.host === host)
-      if (admitted !== undefined)
-        reconnects.push(admitted.at - (this.#told.get(host) ?? Math.min(exit.at, signalled)))
-    }
+    const firsts = new Map([...admissions].reverse().map((report) => [String(report.host), report.at]))
+    const reconnects = [...firsts].map(
+      ([host, at]) => at - (this.#told.get(host) ?? Math.min(exit.at, signalled)),
+    )
     // After a kill the hosts may go to the relay that stayed; it accepted all the time.
     const accepting = signal === 'SIGKILL' ? exit.at : again.at
     return {

@@ -5,11 +5,20 @@ pub mod close;
 pub mod connect;
 pub mod directory;
 pub mod drain;
+pub mod fleet;
+pub mod handoff;
 pub mod lease;
 pub mod lease_holder;
+pub mod lifecycle;
 pub mod peer;
+pub mod processes;
+pub mod replace;
 pub mod rows;
 pub mod saga;
+pub mod serve;
+pub mod stack;
+pub mod successor;
+pub mod takeover;
 pub mod tunnel;
 
 use tidegate::Name;
@@ -24,6 +33,29 @@ crate::subjects! {
     tidegate::lease::Lease, tidegate::lease::LeaseState, |machine| machine.row().state();
     tidegate::peer::Peer, tidegate::peer::State, |machine| machine.at();
     tidegate::tunnel::Tunnel, tidegate::tunnel::State, |machine| machine.place();
+    tidegate::successor::Successor, tidegate::successor::State, |machine| machine.at();
+}
+
+/// Declares subjects whose states have no type of their own: the names that they go by.
+macro_rules! named {
+    ($($Machine:ty, $name:literal: $($state:literal)*);* $(;)?) => {
+        $(impl crate::world::Subject for $Machine {
+            const STATES: tidegate::NameSpec =
+                tidegate::NameSpec { name: $name, doc: &[], values: &[$(($state, &[])),*] };
+            fn place(&self) -> usize {
+                let name = tidegate::Rules::state(self);
+                Self::STATES.values.iter().position(|(state, _)| *state == name).unwrap_or(0)
+            }
+        })*
+    };
+}
+
+named! {
+    tidegate::handoff::Handoff, "HandoffState": "running" "queued" "spawning" "waiting-ready" "capturing" "acknowledged"
+        "settling" "looking" "killing" "undoing" "draining" "stopping" "gone";
+    tidegate::saga::Saga, "SagaState": "idle" "recovering" "running" "unwinding" "halted" "committed" "rolled-back" "stuck"
+        "fenced" "refused";
+    tidegate::stack::Stack, "StackState": "idle" "starting" "up" "restarting" "stopping" "stopped";
 }
 
 /// The state of this name.
@@ -55,7 +87,10 @@ pub struct Entry {
 /// Every model.
 #[must_use]
 pub fn all() -> Vec<Entry> {
-    use tidegate::{backoff::Backoff, directory::Directory, drain::Drain, peer::Peer, tunnel::Tunnel};
+    use tidegate::{
+        backoff::Backoff, directory::Directory, drain::Drain, handoff::Handoff, peer::Peer,
+        successor::Successor, tunnel::Tunnel,
+    };
     use tidegate::{lease::Lease, lease_holder::LeaseHolder, saga::Saga};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
@@ -118,6 +153,37 @@ pub fn all() -> Vec<Entry> {
             draw: Some(|options| drawing(AloneWorld::<LeaseHolder>::new(lease_holder::configs()), options)),
         },
         Entry {
+            name: "lifecycle",
+            prove: |size, options| {
+                let (bounds, world) = lifecycle::world(size);
+                prove("lifecycle", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "handoff",
+            prove: |_, options| {
+                prove("handoff", handoff::BOUNDS, AloneWorld::<Handoff>::new(handoff::configs()), options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Handoff>::new(handoff::configs()), options)),
+        },
+        Entry {
+            name: "successor",
+            prove: |_, options| {
+                let world = AloneWorld::<Successor>::new(successor::configs());
+                prove("successor", successor::BOUNDS, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Successor>::new(successor::configs()), options)),
+        },
+        Entry {
+            name: "stack",
+            prove: |size, options| {
+                let (bounds, world) = stack::world(size);
+                prove("stack", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
             name: "saga",
             prove: |size, options| {
                 let (bounds, world) = saga::world(size);
@@ -130,6 +196,54 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
                 prove("tunnel × relay", bounds, connect::Connect::new(configs), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "handoff × successor",
+            prove: |size, options| {
+                let (bounds, world) = takeover::world(size);
+                prove("handoff × successor", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "stack × processes",
+            prove: |size, options| {
+                let (bounds, world) = processes::world(size);
+                prove("stack × processes", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "stack, a diamond",
+            prove: |size, options| {
+                let (bounds, world) = processes::diamond(size);
+                prove("stack, a diamond", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "drain × host",
+            prove: |size, options| {
+                let (bounds, world) = serve::world(size);
+                prove("drain × host", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "relays × tunnels",
+            prove: |size, options| {
+                let (bounds, world) = fleet::world(size);
+                prove("relays × tunnels", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "drain × handoff",
+            prove: |size, options| {
+                let (bounds, world) = replace::world(size);
+                prove("drain × handoff", bounds, world, options)
             },
             draw: None,
         },

@@ -310,7 +310,7 @@ impl Rows {
 
 /// Moves all epochs down. Those that are more than one below the smallest that any decision still tells apart are as
 /// stale as each other, also when they are counted up by one.
-fn shift_epochs(row: &mut Row, others: &mut [&mut u64]) {
+pub(super) fn shift_epochs(row: &mut Row, others: &mut [&mut u64]) {
     let least = row.owner.map_or(row.last, |owner| row.last.min(owner.epoch.saturating_sub(1)));
     let by = least.saturating_sub(2);
     row.last = row.last.saturating_sub(by);

@@ -7,12 +7,12 @@ use tidegate::backoff::{Jitter, Policy};
 use tidegate::saga::{
     Compensation, Config, Effect, Input, LeakReason, Saga, SagaCause, SagaRecord, SagaStep,
 };
-use tidegate::{Millis, Name, NameSpec, Rules};
+use tidegate::{Millis, Name, Rules};
 
 use crate::alone::{Alone, AloneWorld, Cause, Seen};
 use crate::explore::Watch;
 use crate::models::Size;
-use crate::world::{Subject, numbers_of};
+use crate::world::numbers_of;
 
 /// The most steps of a model's saga.
 const STEPS: usize = 4;
@@ -63,26 +63,6 @@ pub struct Host {
     operators: u8,
     /// It goes on from a journal, of whose saga the host has seen nothing.
     replayed: bool,
-}
-
-const STATES: &[(&str, &[&str])] = &[
-    ("idle", &["Not begun."]),
-    ("recovering", &["Reading a journal."]),
-    ("running", &["Doing steps."]),
-    ("unwinding", &["Undoing them."]),
-    ("halted", &["Its journal failed."]),
-    ("committed", &["All effects are there."]),
-    ("rolled-back", &["None is."]),
-    ("stuck", &["Some are left."]),
-    ("fenced", &["Another executor has it."]),
-    ("refused", &["Its journal is not continued."]),
-];
-
-impl Subject for Saga {
-    const STATES: NameSpec = NameSpec { name: "SagaState", doc: &["Where a saga is."], values: STATES };
-    fn place(&self) -> usize {
-        STATES.iter().position(|(name, _)| *name == self.state()).unwrap_or(0)
-    }
 }
 
 impl Alone for Saga {

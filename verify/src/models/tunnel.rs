@@ -5,7 +5,7 @@ use tidegate::close::{Profile, Response};
 use tidegate::tunnel::{
     Acceptance, Asked, Config, DialFailure, Effect, Input, Overflow, State, StopReason, Tunnel,
 };
-use tidegate::{Machine, Millis, Rules};
+use tidegate::{Machine, Millis, Rules, StepOf};
 
 use crate::alone::{Alone, AloneWorld, Cause, Seen};
 use crate::explore::Watch;
@@ -54,6 +54,7 @@ impl Alone for Tunnel {
         "T8: replaced is a reason of its own",
         "T9: nothing is dialed while offline",
         "T10: the buffer keeps to its bound",
+        "T3: what closes the connection that is being left never stops the tunnel",
     ];
     const GRAIN: Millis = 50;
     const LATE: &'static [Millis] = &[150];
@@ -142,6 +143,9 @@ impl Alone for Tunnel {
                 Input::Closed { generation, code, .. } if is_known(generation) => {
                     let leaving = seen.before.place() == State::Moving && generation == before.current;
                     let counts = generation != before.old && !leaving;
+                    if !counts {
+                        watch.check(first + 13, !stops(step));
+                    }
                     let action = config.profile.decide(code, true, false);
                     if counts && action.response == Response::Refresh {
                         host.refused += config.backoff.cap;
@@ -261,6 +265,11 @@ impl Alone for Tunnel {
     }
 }
 
+/// Whether the tunnel stopped in this step.
+fn stops(step: &StepOf<Tunnel>) -> bool {
+    step.effects.iter().any(|effect| matches!(effect, Effect::Stopped { .. }))
+}
+
 fn forget(host: &mut Host, generation: u32) {
     for held in [&mut host.next, &mut host.current, &mut host.old] {
         if *held == generation {
@@ -321,7 +330,16 @@ pub fn world(size: Size) -> (&'static str, AloneWorld<Tunnel>) {
 #[must_use]
 pub fn smallest() -> Vec<Config> {
     let silence = silence().swap_remove(0);
-    vec![Config { stable_after: 400, finish_limit: 50, accept_limit: 50, ..silence }]
+    let watched = Config { stable_after: 400, finish_limit: 50, accept_limit: 50, ..silence };
+    let calm = Config {
+        acceptance: Acceptance::Quiet,
+        quiet_time: 50,
+        accept_limit: 100,
+        ping_after: 0,
+        dead_after: 0,
+        ..watched.clone()
+    };
+    vec![watched, calm]
 }
 
 /// Attempts: providers, dials, refusals, closes, budgets; the second with acceptance by quiet time, two endpoints and
@@ -331,7 +349,13 @@ pub fn attempts() -> Vec<Config> {
     let calm = Config { ping_after: 0, dead_after: 0, finish_limit: 0, ..base() };
     vec![
         calm.clone(),
-        Config { acceptance: Acceptance::Quiet, endpoints: 2, overflow: Overflow::DropOldest, ..calm },
+        Config {
+            acceptance: Acceptance::Quiet,
+            quiet_time: 50,
+            endpoints: 2,
+            overflow: Overflow::DropOldest,
+            ..calm
+        },
     ]
 }
 

@@ -1,0 +1,37 @@
+use super::*;
+use crate::Machine;
+
+#[test]
+fn y3_a_config_is_refused_where_its_parts_contradict_each_other() {
+    let faults = |config: Config| {
+        let faults = Lifecycle::new(config, 1, 0).unwrap_err();
+        faults.list().iter().map(|fault| fault.field.clone()).collect::<Vec<_>>()
+    };
+    let lease = |drain| Some(lease_holder::Config { drain, release_limit: 1_000, ..Default::default() });
+    let shorter = Config { lease: lease(29_999), ..Config::default() };
+    assert_eq!(faults(shorter.clone()), ["lease.drain"]);
+    assert!(Lifecycle::new(Config { lease: lease(30_000), ..shorter.clone() }, 1, 0).is_ok());
+    let handoff = |change: fn(&mut handoff::Config)| {
+        let mut handoff = handoff::Config::default();
+        change(&mut handoff);
+        Config { handoff: Some(handoff), ..Config::default() }
+    };
+    assert_eq!(faults(handoff(|handoff| handoff.drain_limit = 30_000)), ["handoff.drain_limit"]);
+    assert_eq!(faults(handoff(|handoff| handoff.kill_limit = 29_500)), ["handoff.kill_limit"]);
+    assert_eq!(faults(handoff(|handoff| handoff.lease = true)), ["handoff.lease"]);
+    let successor = successor::Config { lease: true, ..Default::default() };
+    assert_eq!(faults(Config { successor: Some(successor), ..Config::default() }), ["successor.lease"]);
+    let codes = drain::Config { restart_exit_code: EXIT_FENCED, ..Default::default() };
+    assert_eq!(faults(Config { drain: codes, ..Config::default() }), ["drain.restart_exit_code"]);
+    assert_eq!(faults(Config { default_intent: Intent::Handoff, ..Config::default() }), ["default_intent"]);
+}
+
+#[test]
+fn y1_what_a_stop_takes_back_counts_in_the_kill_budget() {
+    // Lame duck, grace, the control door, the clean-up, the margin: 2 + 20 + 2 + 2 + 1 s.
+    let within = |kill_budget| {
+        let drain = drain::Config { kill_budget, ..Default::default() };
+        Lifecycle::new(Config { drain, ..Config::default() }, 1, 0).is_ok()
+    };
+    assert_eq!([within(27_000), within(27_001)], [false, true]);
+}

@@ -1,0 +1,228 @@
+//! Plants each bug and asks every check.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::bench::{Bench, Ran, Test};
+use super::{Bug, faults};
+
+/// Test files of the core that are about one machine begin with its name.
+const OF_ONE_MACHINE: &[&str] = &["lease", "saga"];
+
+/// Who noticed a bug, each by the test, the script or the property.
+#[derive(Debug, Clone, Default)]
+pub struct Caught {
+    /// Unit tests, and all tests of the core that are in no other column.
+    pub tests: Vec<String>,
+    /// The laws of every machine.
+    pub laws: Vec<String>,
+    /// The hand-written vectors.
+    pub vectors: Vec<String>,
+    /// The models at small bounds.
+    pub exploration: Vec<String>,
+    /// The vectors that the exploration wrote. They say that something is different now, not that it is wrong.
+    pub generated: Vec<String>,
+    /// The digest of a long script: the same.
+    pub digest: Vec<String>,
+}
+
+impl Caught {
+    /// Somebody noticed, who knows the rules.
+    #[must_use]
+    pub fn at_all(&self) -> bool {
+        [&self.tests, &self.laws, &self.vectors, &self.exploration].iter().any(|names| !names.is_empty())
+    }
+
+    /// Nobody noticed but the models.
+    #[must_use]
+    pub fn by_exploration_alone(&self) -> bool {
+        self.at_all() && self.tests.is_empty() && self.laws.is_empty() && self.vectors.is_empty()
+    }
+}
+
+/// What became of one bug.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The bug.
+    pub bug: Bug,
+    /// Who noticed.
+    pub caught: Caught,
+    /// How long building and asking took.
+    pub took: Duration,
+}
+
+/// Plants the bugs one at a time in a copy of the workspace; `tell` hears about each.
+///
+/// # Errors
+/// A sentence when the list does not fit the source, when something does not build, or when a check fails with no bug
+/// planted.
+pub fn run(workspace: &Path, bugs: &[Bug], mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, String> {
+    let wrong = faults(bugs, workspace);
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n"));
+    }
+    let bench = Bench::new(workspace)?;
+    let tests = bench.build()?;
+    let mut clean = Caught::default();
+    ask_tests(&bench, &tests, None, &mut clean)?;
+    let noticed = [clean.tests, clean.laws, clean.vectors, clean.generated, clean.digest].concat();
+    if !noticed.is_empty() {
+        return Err(format!("with no bug planted these fail already: {}", noticed.join(", ")));
+    }
+    let models = models(&bench)?;
+    let mut rows = Vec::new();
+    for bug in bugs {
+        let start = Instant::now();
+        let path = bench.root.join(&bug.file);
+        let good = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let write =
+            |text: &str| fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()));
+        write(&bug.planted(&bench.root)?)?;
+        let mut caught = Caught::default();
+        let tests = bench.build().map_err(|error| format!("`{}`: {error}", bug.name))?;
+        ask_tests(&bench, &tests, Some(bug), &mut caught)?;
+        ask_models(&bench, bug, &models, &mut caught)?;
+        write(&good)?;
+        let row = Row { bug: bug.clone(), caught, took: start.elapsed() };
+        tell(&row);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// The models with the machines that are in them; everything holds in them while no bug is planted.
+fn models(bench: &Bench) -> Result<Vec<(String, Vec<String>)>, String> {
+    let (ran, found) = bench.explore(None)?;
+    let found = found.ok_or_else(|| format!("the models cannot be explored:\n{}", ran.printed))?;
+    if found["faults"] != 0 {
+        return Err(format!("with no bug planted a model fails already:\n{}", ran.printed));
+    }
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let models = found["models"].as_array().into_iter().flatten().filter_map(|model| {
+        let machines = model["machines"].as_array()?.iter().filter_map(text).collect();
+        Some((text(&model["model"])?, machines))
+    });
+    Ok(models.collect())
+}
+
+/// Runs the tests; with a bug, those that run its machines. The others run the same code as ever.
+fn ask_tests(bench: &Bench, tests: &[Test], bug: Option<&Bug>, caught: &mut Caught) -> Result<(), String> {
+    for test in tests {
+        let machines: Vec<String> = bug.map(|bug| bug.machines.clone()).unwrap_or_default();
+        let modules: Vec<String> = machines.iter().map(|machine| machine.replace('-', "_")).collect();
+        let of = |one: &&&str| test.name.starts_with(**one);
+        if bug.is_some()
+            && let Some(own) = OF_ONE_MACHINE.iter().find(of)
+            && !modules.iter().any(|module| module.starts_with(own))
+        {
+            continue;
+        }
+        let laws = if test.name == "laws" { &modules[..] } else { &[] };
+        let chosen: Vec<String> = laws.iter().map(|module| format!("{module}::")).collect();
+        let ran = bench.test(test, &chosen)?;
+        for (name, why) in failures(&test.name, &ran) {
+            let column = match (test.package.as_str(), test.name.as_str()) {
+                ("core", "laws") => &mut caught.laws,
+                ("boundary", "vectors") if name.contains("generated") => &mut caught.generated,
+                ("boundary", "vectors") if name.contains("digest") => &mut caught.digest,
+                ("boundary", "vectors") => &mut caught.vectors,
+                _ => &mut caught.tests,
+            };
+            column.push(why);
+        }
+    }
+    Ok(())
+}
+
+/// The tests that failed, each with what to call that: the script of a vector, else the test itself.
+fn failures(target: &str, ran: &Ran) -> Vec<(String, String)> {
+    if ran.good {
+        return Vec::new();
+    }
+    let failed =
+        ran.printed.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    let mut failures: Vec<(String, String)> = failed
+        .map(|name| {
+            let said = ran.printed.split(&format!("---- {name} stdout ----")).nth(1).unwrap_or("");
+            let script = (target == "vectors").then(|| script(said)).flatten();
+            (name.to_owned(), script.unwrap_or_else(|| name.to_owned()))
+        })
+        .collect();
+    if failures.is_empty() {
+        failures.push((target.to_owned(), format!("{target} hangs or crashes")));
+    }
+    failures
+}
+
+/// The script and the step of a vector that a failed test speaks of.
+fn script(said: &str) -> Option<String> {
+    let panic = said.lines().skip_while(|line| !line.contains("panicked at")).nth(1)?;
+    let sentence = panic.strip_prefix("assertion `left == right` failed: ").unwrap_or(panic);
+    Some(sentence.split(": {").next().unwrap_or(sentence).trim().to_owned())
+}
+
+/// Explores the models of the bug's machines, until one of them notices.
+fn ask_models(
+    bench: &Bench,
+    bug: &Bug,
+    models: &[(String, Vec<String>)],
+    caught: &mut Caught,
+) -> Result<(), String> {
+    let concerned = models.iter().filter(|(_, machines)| {
+        // A model without transitions goes through everything by itself, quickly.
+        machines.is_empty() || machines.iter().any(|machine| bug.machines.contains(machine))
+    });
+    for (model, _) in concerned {
+        let (_, found) = bench.explore(Some(model))?;
+        let faults = found.as_ref().map(|found| &found["models"][0]["faults"]);
+        if let Some(fault) = faults.and_then(|faults| faults[0].as_str()) {
+            caught.exploration.push(format!("{model}: {fault}"));
+        } else if faults.is_none() {
+            caught.exploration.push(format!("{model} hangs or crashes"));
+        }
+        if !caught.exploration.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(good: bool, printed: &str) -> Ran {
+        Ran { good, printed: printed.to_owned() }
+    }
+
+    #[test]
+    fn a_failed_test_is_named_and_a_failed_vector_by_its_script() {
+        let printed = "test a::b ... FAILED\ntest c ... ok\n---- a::b stdout ----\n\nthread 'a::b' panicked at x:1:2:\n\
+                       assertion `left == right` failed: drain: it drains, step 3: {\"at\":5}\n  left: 1\n";
+        let named = |target, name: &str| {
+            vec![("a::b".to_owned(), name.to_owned())] == failures(target, &ran(false, printed))
+        };
+        assert!(named("laws", "a::b"));
+        assert!(named("vectors", "drain: it drains, step 3"));
+    }
+
+    #[test]
+    fn a_check_that_ends_without_a_word_has_crashed_or_hung() {
+        assert_eq!(failures("laws", &ran(true, "")), []);
+        assert_eq!(failures("laws", &ran(false, "")).remove(0).1, "laws hangs or crashes");
+    }
+
+    #[test]
+    fn alone_means_that_nobody_else_noticed_who_knows_the_rules() {
+        let word = || vec!["x".to_owned()];
+        let alone = Caught { exploration: word(), generated: word(), digest: word(), ..Caught::default() };
+        assert!(alone.at_all() && alone.by_exploration_alone());
+        let also = Caught { vectors: word(), ..alone };
+        assert!(also.at_all() && !also.by_exploration_alone());
+        let nobody = Caught { generated: word(), digest: word(), ..Caught::default() };
+        assert!(!nobody.at_all() && !nobody.by_exploration_alone());
+    }
+}
