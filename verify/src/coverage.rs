@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::alone::AloneWorld;
 use crate::claim::{Claim, Options, prove};
-use crate::models::{backoff, directory, drain, handoff, peer, stack, successor, tunnel};
+use crate::models::{
+    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, saga, stack, successor, tunnel,
+};
 use crate::vectors;
 use crate::world::{Subject, Transition, transitions};
 
@@ -80,6 +82,15 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("lease-holder", "drain-due", &["holding"]),
     ("lease-holder", "ask-limit", &["claiming", "confirming", "holding", "resuming", "releasing"]),
     ("lease-holder", "ask", &["claiming", "confirming", "holding", "resuming", "releasing"]),
+    // A journal that fails stops nothing that is under way, and its limits with it.
+    ("saga", "append-limit", &["running", "unwinding"]),
+    ("saga", "do-limit", &["running", "unwinding", "halted"]),
+    ("saga", "do-retry", &["running", "halted"]),
+    ("saga", "undo-limit", &["unwinding", "halted"]),
+    ("saga", "undo-due", &["unwinding", "halted"]),
+    ("saga", "verify-limit", &["running", "unwinding", "halted"]),
+    ("saga", "verify-due", &["running", "unwinding", "halted"]),
+    ("saga", "rollback-deadline", &["unwinding", "halted"]),
     ("tunnel", "prepare-limit", &["preparing", "moving"]),
     ("tunnel", "dial-limit", &["dialing", "moving"]),
     ("tunnel", "accept-limit", &["accepting", "moving"]),
@@ -141,6 +152,7 @@ pub fn report(claims: &[Claim]) -> usize {
         ("handoff", of::<tidegate::handoff::Handoff>(claims)),
         ("successor", of::<tidegate::successor::Successor>(claims)),
         ("stack", of::<tidegate::stack::Stack>(claims)),
+        ("saga", of::<tidegate::saga::Saga>(claims)),
     ];
     println!("\ntransitions (state, input or timer, next state) that were taken:");
     for (machine, coverage) in &all {
@@ -165,8 +177,8 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             options,
         ),
         prove("peer", "", AloneWorld::<tidegate::peer::Peer>::new(peer::configs()), options),
-        prove("drain", "", drain::world(crate::models::Size::Quick).1, options),
-        prove("tunnel", "", tunnel::world(crate::models::Size::Full).1, options),
+        prove("drain", "", drain::world(Size::Quick).1, options),
+        prove("tunnel", "", tunnel::world(Size::Full).1, options),
         prove("handoff", "", AloneWorld::<tidegate::handoff::Handoff>::new(handoff::configs()), options),
         prove(
             "successor",
@@ -174,7 +186,15 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             AloneWorld::<tidegate::successor::Successor>::new(successor::configs()),
             options,
         ),
-        prove("stack", "", stack::world(crate::models::Size::Full).1, options),
+        prove("stack", "", stack::world(Size::Full).1, options),
+        prove("lease", "", lease::world(Size::Small).1, options),
+        prove(
+            "lease-holder",
+            "",
+            AloneWorld::<tidegate::lease_holder::LeaseHolder>::new(lease_holder::configs()),
+            options,
+        ),
+        prove("saga", "", saga::world(Size::Quick).1, options),
     ];
     let mut files = BTreeMap::new();
     for claim in &claims {

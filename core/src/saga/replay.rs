@@ -84,7 +84,9 @@ impl Saga {
         let now = self.now();
         let limit = self.config.steps.get(step).map_or(0, |step| step.limit);
         let running = self.phase == Phase::Running;
-        require(running || self.phase == Phase::Unwinding)?;
+        // No saga unwinds past a pivot that may have begun: of one in its journal there is only that it never did.
+        let never_began = self.plan.pivot != Some(step) || note.kind == SagaRecord::Failed;
+        require(running || (self.phase == Phase::Unwinding && never_began))?;
         if note.kind == SagaRecord::Intent {
             match progress.stage {
                 Stage::Waiting if self.is_ready(step) => {

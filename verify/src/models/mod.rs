@@ -14,6 +14,7 @@ pub mod peer;
 pub mod processes;
 pub mod replace;
 pub mod rows;
+pub mod saga;
 pub mod serve;
 pub mod stack;
 pub mod successor;
@@ -52,6 +53,8 @@ macro_rules! named {
 named! {
     tidegate::handoff::Handoff, "HandoffState": "running" "queued" "spawning" "waiting-ready" "capturing" "acknowledged"
         "settling" "looking" "killing" "undoing" "draining" "stopping" "gone";
+    tidegate::saga::Saga, "SagaState": "idle" "recovering" "running" "unwinding" "halted" "committed" "rolled-back" "stuck"
+        "fenced" "refused";
     tidegate::stack::Stack, "StackState": "idle" "starting" "up" "restarting" "stopping" "stopped";
 }
 
@@ -88,7 +91,7 @@ pub fn all() -> Vec<Entry> {
         backoff::Backoff, directory::Directory, drain::Drain, handoff::Handoff, peer::Peer,
         successor::Successor, tunnel::Tunnel,
     };
-    use tidegate::{lease::Lease, lease_holder::LeaseHolder};
+    use tidegate::{lease::Lease, lease_holder::LeaseHolder, saga::Saga};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
         Entry {
@@ -179,6 +182,14 @@ pub fn all() -> Vec<Entry> {
                 prove("stack", bounds, world, options)
             },
             draw: None,
+        },
+        Entry {
+            name: "saga",
+            prove: |size, options| {
+                let (bounds, world) = saga::world(size);
+                prove("saga", bounds, world, options)
+            },
+            draw: Some(|options| drawing(AloneWorld::<Saga>::bounded(saga::configs(Size::Small), 0), options)),
         },
         Entry {
             name: "tunnel × relay",
