@@ -642,6 +642,10 @@ impl Rules for Saga {
                 }
                 self.mode = Mode::Live;
             }
+            // G8: nobody knows where it stands before its whole journal was read.
+            Input::Retry { .. } | Input::Resolve { .. } if self.mode == Mode::Replaying => {
+                return Err(self.reject(RejectionCode::ImpossibleNow, input));
+            }
             Input::Retry { step } => self.retry(step, input)?,
             Input::Resolve { step, present } => self.resolve(step, present, input)?,
             Input::Replay { sequence, kind, step, attempt, value } => match (self.phase, self.mode) {

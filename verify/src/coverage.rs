@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::alone::AloneWorld;
 use crate::claim::{Claim, Options, prove};
 use crate::models::{
-    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, saga, stack, successor, tunnel,
+    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, stack, successor, tunnel,
 };
 use crate::vectors;
 use crate::world::{Subject, Transition, transitions};
@@ -83,14 +83,6 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("lease-holder", "ask-limit", &["claiming", "confirming", "holding", "resuming", "releasing"]),
     ("lease-holder", "ask", &["claiming", "confirming", "holding", "resuming", "releasing"]),
     // A journal that fails stops nothing that is under way, and its limits with it.
-    ("saga", "append-limit", &["running", "unwinding"]),
-    ("saga", "do-limit", &["running", "unwinding", "halted"]),
-    ("saga", "do-retry", &["running", "halted"]),
-    ("saga", "undo-limit", &["unwinding", "halted"]),
-    ("saga", "undo-due", &["unwinding", "halted"]),
-    ("saga", "verify-limit", &["running", "unwinding", "halted"]),
-    ("saga", "verify-due", &["running", "unwinding", "halted"]),
-    ("saga", "rollback-deadline", &["unwinding", "halted"]),
     ("tunnel", "prepare-limit", &["preparing", "moving"]),
     ("tunnel", "dial-limit", &["dialing", "moving"]),
     ("tunnel", "accept-limit", &["accepting", "moving"]),
@@ -152,7 +144,6 @@ pub fn report(claims: &[Claim]) -> usize {
         ("handoff", of::<tidegate::handoff::Handoff>(claims)),
         ("successor", of::<tidegate::successor::Successor>(claims)),
         ("stack", of::<tidegate::stack::Stack>(claims)),
-        ("saga", of::<tidegate::saga::Saga>(claims)),
     ];
     println!("\ntransitions (state, input or timer, next state) that were taken:");
     for (machine, coverage) in &all {
@@ -194,7 +185,6 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             AloneWorld::<tidegate::lease_holder::LeaseHolder>::new(lease_holder::configs()),
             options,
         ),
-        prove("saga", "", saga::world(Size::Quick).1, options),
     ];
     let mut files = BTreeMap::new();
     for claim in &claims {

@@ -146,6 +146,32 @@ fn g8_a_saga_whose_retries_were_lowered_meanwhile_recovers() {
 }
 
 #[test]
+fn g8_an_operator_is_not_heard_before_the_whole_journal_was_read() {
+    let pivot = SagaStep { compensation: Compensation::Pivot, ..step("switch", &[]) };
+    let mut saga = saga(vec![SagaStep { idempotent: true, ..pivot }]);
+    let definition = saga.plan.definition;
+    let replay =
+        |sequence, kind, step, attempt, value| Input::Replay { sequence, kind, step, attempt, value };
+    let records = [
+        replay(1, SagaRecord::Started, None, 0, definition),
+        replay(2, SagaRecord::Intent, Some(0), 1, 0),
+        replay(3, SagaRecord::Unknown, Some(0), 1, 0),
+        replay(4, SagaRecord::Stuck, None, 0, 2),
+    ];
+    for record in &records {
+        assert_eq!(saga.handle(0, record).unwrap().effects, []);
+    }
+    let before = saga.clone();
+    for input in [Input::Retry { step: 0 }, Input::Resolve { step: 0, present: true }] {
+        let rejection = saga.handle(0, &input).unwrap_err();
+        assert_eq!(rejection.code, RejectionCode::ImpossibleNow);
+        assert_eq!(saga, before);
+    }
+    run(&mut saga, &Input::Recovered { torn: false }, |_| None);
+    assert!(saga.handle(0, &Input::Retry { step: 0 }).is_ok());
+}
+
+#[test]
 fn it_says_why_it_is_where_it_is_and_what_it_waits_for() {
     let mut saga = saga(vec![step("row", &[]), step("dns", &["row"])]);
     let said = |saga: &Saga| {

@@ -14,7 +14,6 @@ pub mod peer;
 pub mod processes;
 pub mod replace;
 pub mod rows;
-pub mod saga;
 pub mod serve;
 pub mod stack;
 pub mod successor;
@@ -91,7 +90,7 @@ pub fn all() -> Vec<Entry> {
         backoff::Backoff, directory::Directory, drain::Drain, handoff::Handoff, peer::Peer,
         successor::Successor, tunnel::Tunnel,
     };
-    use tidegate::{lease::Lease, lease_holder::LeaseHolder, saga::Saga};
+    use tidegate::{lease::Lease, lease_holder::LeaseHolder};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
         Entry {
@@ -182,14 +181,6 @@ pub fn all() -> Vec<Entry> {
                 prove("stack", bounds, world, options)
             },
             draw: None,
-        },
-        Entry {
-            name: "saga",
-            prove: |size, options| {
-                let (bounds, world) = saga::world(size);
-                prove("saga", bounds, world, options)
-            },
-            draw: Some(|options| drawing(AloneWorld::<Saga>::bounded(saga::configs(Size::Small), 0), options)),
         },
         Entry {
             name: "tunnel × relay",

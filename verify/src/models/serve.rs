@@ -417,15 +417,13 @@ impl World for Serve {
                     moment.watch.check(TOLD, host.told >= host.tunnels || host.stale);
                     host.aborting = true;
                 }
-                Effect::Stopped { forced, abandoned, exit_code, .. } => {
-                    // Where what was told last was true, the outcome is.
-                    if host.truth > 0 {
-                        let left = u32::from(host.truth - 1);
-                        let cut = host.cut == 0 || forced + abandoned > 0;
-                        moment.watch.check(COUNTED, abandoned == left && cut);
-                        if exit_code == 0 {
-                            moment.watch.check(CLEAN, host.cut == 0 && left == 0);
-                        }
+                // Where what was told last was true, the outcome is.
+                Effect::Stopped { forced, abandoned, exit_code, .. } if host.truth > 0 => {
+                    let left = u32::from(host.truth - 1);
+                    let cut = host.cut == 0 || forced + abandoned > 0;
+                    moment.watch.check(COUNTED, abandoned == left && cut);
+                    if exit_code == 0 {
+                        moment.watch.check(CLEAN, host.cut == 0 && left == 0);
                     }
                 }
                 _ => {}
