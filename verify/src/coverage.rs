@@ -160,7 +160,7 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             AloneWorld::<tidegate::successor::Successor>::new(successor::configs()),
             options,
         ),
-        prove("stack", "", stack::world(crate::models::Size::Full).1, options),
+        prove("stack", "", stack::world(), options),
     ];
     let mut files = BTreeMap::new();
     for claim in &claims {
