@@ -226,7 +226,7 @@ fn main() -> ExitCode {
     all.alone::<Tunnel>("tunnel, quick bounds", tunnel::smallest);
     all.alone::<Handoff>("handoff", handoff::configs);
     all.alone::<Successor>("successor", successor::configs);
-    all.world("stack, quick bounds", || stack::world(Size::Quick).1);
+    all.world("stack", stack::world);
     all.world("tunnel × relay, quick bounds", || connect::Connect::new(connect::configs(Size::Quick).1));
     all.world("handoff × successor, quick bounds", || takeover::world(Size::Quick).1);
     all.world("drain × handoff, quick bounds", || replace::world(Size::Quick).1);

@@ -176,10 +176,7 @@ pub fn all() -> Vec<Entry> {
         },
         Entry {
             name: "stack",
-            prove: |size, options| {
-                let (bounds, world) = stack::world(size);
-                prove("stack", bounds, world, options)
-            },
+            prove: |_, options| prove("stack", stack::BOUNDS, stack::world(), options),
             draw: None,
         },
         Entry {

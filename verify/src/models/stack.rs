@@ -6,7 +6,6 @@ use tidegate::{Intent, Machine, Millis, Rules};
 
 use crate::alone::{Alone, AloneWorld, Cause, Seen};
 use crate::explore::Watch;
-use crate::models::Size;
 use crate::world::numbers_of;
 
 /// What the host has seen of the two components.
@@ -34,7 +33,7 @@ impl Alone for Stack {
         "K3: nothing is started by a stack that stops, nor anything done after the exit",
         "D2: the intent of a stop is only raised",
     ];
-    const GRAIN: Millis = 50;
+    const GRAIN: Millis = 100;
     const LATE: &'static [Millis] = &[1_100];
 
     fn remembered(host: &mut Host) -> Vec<(&'static str, &mut u32)> {
@@ -143,11 +142,11 @@ pub fn configs() -> Vec<Config> {
         stop_limit: 100,
         ..Component::default()
     };
-    let engine = Component { name: "engine".into(), ready: Readiness::Delay, ..component.clone() };
+    let engine = Component { name: "engine".into(), ready: Readiness::Socket, ..component.clone() };
     let router = Component {
         name: "router".into(),
         after: vec!["engine".into()],
-        ready: Readiness::Socket,
+        ready: Readiness::Delay,
         restart: Restart::Never,
         drain: true,
         upgradable: true,
@@ -165,17 +164,11 @@ pub fn configs() -> Vec<Config> {
     }]
 }
 
-/// The world at a size, with its bounds.
+/// The bounds, in words.
+pub const BOUNDS: &str = "any host; 2 components in a row, ≤ 1 older generation; ticks on time and late";
+
+/// Any host, with at most one older generation of a component.
 #[must_use]
-pub fn world(size: Size) -> (&'static str, AloneWorld<Stack>) {
-    match size {
-        Size::Small | Size::Quick => (
-            "any host; 2 components in a row, not replaced; ticks on time, between, late",
-            AloneWorld::bounded(configs(), 0),
-        ),
-        Size::Full => (
-            "any host; 2 components in a row, ≤ 1 older generation; ticks on time, between, late",
-            AloneWorld::bounded(configs(), 1),
-        ),
-    }
+pub fn world() -> AloneWorld<Stack> {
+    AloneWorld::bounded(configs(), 1)
 }

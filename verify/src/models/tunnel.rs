@@ -337,6 +337,7 @@ pub fn smallest() -> Vec<Config> {
         accept_limit: 100,
         ping_after: 0,
         dead_after: 0,
+        finish_limit: 0,
         ..watched.clone()
     };
     vec![watched, calm]
