@@ -827,4 +827,28 @@ mod tests {
         escalation.saturate(&policy);
         assert_eq!(escalation.attempt(), 77);
     }
+
+    #[test]
+    fn an_escalation_can_be_looked_at_and_comes_back_from_a_record() {
+        let policy = with(Jitter::Decorrelated);
+        let mut backoff = Backoff::new(Config { policy, ..Config::default() }, 1, 0).unwrap();
+        backoff.handle(0, &Input::Start).unwrap();
+        backoff.handle(0, &Input::Failed { operation: 1, hint: None }).unwrap();
+        assert_eq!((backoff.escalation().attempt(), backoff.escalation().previous > 0), (1, true));
+        let restored = Backoff::restore(&backoff.snapshot(0).unwrap(), 0, 0).unwrap();
+        assert_eq!(restored.escalation(), backoff.escalation());
+    }
+
+    #[test]
+    fn a_delay_before_that_no_policy_can_have_drawn_is_corrupt() {
+        let read = |previous| {
+            let mut writer = Writer::bare();
+            Escalation { attempt: 1, previous }.write(&mut writer);
+            let bytes = writer.into_bytes();
+            Escalation::read(&mut Reader::bare(&bytes)).map(|escalation| escalation.previous)
+        };
+        assert_eq!(read(MAX_DURATION), Ok(MAX_DURATION));
+        assert_eq!(read(MAX_DURATION - 1), Ok(MAX_DURATION - 1));
+        assert_eq!(read(MAX_DURATION + 1), Err(RecordFault::Corrupt));
+    }
 }

@@ -341,6 +341,9 @@ mod tests {
         assert_eq!(Reader::open(&record, "test", 2).err(), Some(RecordFault::UnknownVersion(3)));
         let message = RecordFault::UnknownVersion(3).to_string();
         assert_eq!(message, "the snapshot has version 3, which this release does not know");
+        assert_eq!(RecordFault::OtherMachine.to_string(), "the snapshot is of another kind of machine");
+        let damaged = "the snapshot is damaged or incomplete; start the machine anew";
+        assert_eq!(RecordFault::Corrupt.to_string(), damaged);
     }
 
     #[test]

@@ -810,7 +810,9 @@ fn d8_the_grace_period_leaves_release_steps_their_time_when_the_lame_duck_took_t
     let grace = |config: Config| {
         let mut drain = Drain::new(config, 1, 0).unwrap();
         drain.handle(0, &Input::Started).unwrap();
+        assert_eq!(drain.intent(), Intent::Idle);
         drain.handle(0, &Input::Signal { intent: Intent::Restart }).unwrap();
+        assert_eq!(drain.intent(), Intent::Restart);
         // The host slept through most of the budget.
         drain.tick(25_000).unwrap();
         drain.grace_over

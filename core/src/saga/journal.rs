@@ -391,4 +391,14 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn faults_are_said_with_their_place() {
+        assert_eq!(FrameFault::Short.to_string(), "the record is cut short");
+        let damaged = "the journal is damaged at byte 7; the saga is left as it is, for an operator";
+        assert_eq!(FrameFault::Corrupt(7).to_string(), damaged);
+        let unknown = "the record at byte 7 has a version that this release does not know";
+        assert_eq!(FrameFault::UnknownVersion(7).to_string(), unknown);
+        assert_eq!(FrameFault::TooLong.to_string(), "the payload is longer than 1048576 bytes");
+    }
 }

@@ -892,3 +892,13 @@ fn t6_a_hostile_server_that_drains_in_a_loop_cannot_make_a_client_spin() {
         assert!((33..=(3 + 30 + 1) * 6).contains(&dials), "{dials} dials in 10 minutes");
     }
 }
+
+#[test]
+fn t10_how_much_is_buffered_can_be_asked() {
+    let mut host = Host::new(Config { buffer_limit: 2, ..plain() });
+    assert_eq!(host.tunnel.buffered(), 0);
+    for expected in [1, 2, 2] {
+        host.say(Input::Send);
+        assert_eq!(host.tunnel.buffered(), expected);
+    }
+}
