@@ -177,8 +177,7 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             AloneWorld::<tidegate::successor::Successor>::new(successor::configs()),
             options,
         ),
-<<<<<<< HEAD
-        prove("stack", "", stack::world(Size::Full).1, options),
+        prove("stack", "", stack::world(), options),
         prove("lease", "", lease::world(Size::Small).1, options),
         prove(
             "lease-holder",
@@ -186,9 +185,6 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             AloneWorld::<tidegate::lease_holder::LeaseHolder>::new(lease_holder::configs()),
             options,
         ),
-=======
-        prove("stack", "", stack::world(), options),
->>>>>>> explore-b
     ];
     let mut files = BTreeMap::new();
     for claim in &claims {
