@@ -2234,7 +2234,10 @@ export type DrainEffect =
   | {
       readonly type: 'close-peer-door'
     }
-  /** Out of time: cut everything that is left, then answer `load` until nothing is. */
+  /**
+   * Out of time: tell what there is if the last `load` is no longer true, cut everything that is
+   * left, then answer `load` until nothing is.
+   */
   | {
       readonly type: 'abort'
       /** The close code of tunnels. */
