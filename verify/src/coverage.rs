@@ -152,7 +152,7 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
         ),
         prove("peer", "", AloneWorld::<tidegate::peer::Peer>::new(peer::configs()), options),
         prove("drain", "", drain::world(crate::models::Size::Quick).1, options),
-        prove("tunnel", "", tunnel::world(crate::models::Size::Full).1, options),
+        prove("tunnel", "", tunnel::world(crate::models::Size::Quick).1, options),
         prove("handoff", "", AloneWorld::<tidegate::handoff::Handoff>::new(handoff::configs()), options),
         prove(
             "successor",
