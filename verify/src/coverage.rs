@@ -169,7 +169,7 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
         ),
         prove("peer", "", AloneWorld::<tidegate::peer::Peer>::new(peer::configs()), options),
         prove("drain", "", drain::world(Size::Quick).1, options),
-        prove("tunnel", "", tunnel::world(Size::Full).1, options),
+        prove("tunnel", "", tunnel::world(Size::Quick).1, options),
         prove("handoff", "", AloneWorld::<tidegate::handoff::Handoff>::new(handoff::configs()), options),
         prove(
             "successor",

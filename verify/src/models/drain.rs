@@ -211,8 +211,8 @@ fn base() -> Config {
 #[must_use]
 pub fn world(size: Size) -> (&'static str, AloneWorld<Drain>) {
     match size {
-        Size::Small => ("any host; ≤ 2 counts; 0 or 2 steps", AloneWorld::bounded(both(), 2)),
-        Size::Quick => ("any host; ≤ 3 counts; 0 or 2 steps", AloneWorld::bounded(both(), 3)),
+        Size::Small => ("any host; ≤ 1 count; 0 or 2 steps", AloneWorld::bounded(both(), 1)),
+        Size::Quick => ("any host; ≤ 2 counts; 0 or 2 steps", AloneWorld::bounded(both(), 2)),
         Size::Full => ("any host; ≤ 4 counts; 0 or 2 steps", AloneWorld::bounded(both(), 4)),
     }
 }

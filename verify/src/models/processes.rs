@@ -159,6 +159,7 @@ const NO_DELAY: usize = 8;
 const NAMED: usize = 9;
 const NEVER_STARTED: usize = 10;
 const LAST: usize = 11;
+const KILLED: usize = 12;
 
 const SIGTERM: u8 = 15;
 const SIGKILL: u8 = 9;
@@ -209,8 +210,13 @@ impl Processes {
         moment.watch.check(HONEST, answer.is_ok());
         let Ok(step) = answer else { return };
         let budget_over = at.around.since.is_some_and(|since| since >= self.budget());
+        for effect in &step.effects {
+            self.carry(&mut at.around, effect, budget_over, moment);
+        }
         for effect in step.effects {
-            self.carry(&mut at.around, &effect, budget_over, moment);
+            if let Effect::Failed { component, why: ComponentFailure::Killed } = effect {
+                moment.watch.check(KILLED, at.around.processes[component as usize].killed);
+            }
         }
     }
 
@@ -508,6 +514,7 @@ impl World for Processes {
             "K3: the exit names the component that the stop is about",
             "K3: nothing is started by a stack that stops",
             "P: nothing is done after the exit",
+            "K2: who outlives its stop limit is killed then",
         ]
     }
 

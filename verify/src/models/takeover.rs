@@ -126,6 +126,8 @@ pub struct Around {
     /// The channel, each way.
     up: Vec<Word>,
     down: Vec<Word>,
+    /// Nothing can be said over it any more.
+    broken: bool,
     /// A word of an earlier successor that is still on its way, and which one's.
     stale: Option<(Word, u32)>,
     /// The old process has ended and the new one was not told so yet.
@@ -188,6 +190,8 @@ pub enum Action {
     Lose(bool),
     /// Garbage follows what is on its way.
     Garble(bool),
+    /// The channel breaks, and both processes live.
+    Break,
     /// A word of an earlier successor arrives.
     Stale,
     /// No more faults.
@@ -210,6 +214,7 @@ const ORPHAN: usize = 7;
 const HEARD: usize = 8;
 const LEASE: usize = 9;
 const UNDONE: usize = 10;
+const GOES_ON: usize = 11;
 
 impl Takeover {
     /// One world for each of these.
@@ -247,7 +252,7 @@ impl Takeover {
             Effect::CaptureState { operation, .. } => around.tasks[Task::Capture as usize] = operation,
             Effect::Acknowledge { state, .. } => {
                 around.acknowledged = true;
-                if around.child == Child::Alive {
+                if around.child == Child::Alive && !around.broken {
                     around.down.push(Word::Acknowledged(state));
                 }
             }
@@ -326,8 +331,11 @@ impl Takeover {
         (around.stale, around.heard, around.acknowledged, around.undone) = (None, false, false, false);
         around.generation = 0;
         around.up.clear();
+        let broken = std::mem::take(&mut around.broken);
         if around.child == Child::Alive {
-            around.down.push(Word::Closed);
+            if !broken {
+                around.down.push(Word::Closed);
+            }
             around.orphaned = true;
         } else {
             around.child = Child::None;
@@ -354,7 +362,7 @@ impl Takeover {
         let around = &mut at.around;
         let alone = at.old.is_none();
         let mut say = |word: Word| {
-            if !alone {
+            if !alone && !around.broken {
                 around.up.push(word);
             }
         };
@@ -383,7 +391,7 @@ impl Takeover {
                     around.end_new();
                     at.new = None;
                     around.child = if alone { Child::None } else { Child::Ended };
-                    if !alone {
+                    if !alone && !around.broken {
                         around.up.push(Word::Closed);
                     }
                     return;
@@ -452,6 +460,7 @@ impl Around {
         self.end_new();
         self.child = Child::None;
         self.up.clear();
+        self.broken = false;
         (self.accepted, self.acknowledged, self.heard) = (false, false, false);
     }
 
@@ -580,6 +589,9 @@ impl World for Takeover {
                 actions.push(Action::Garble(up));
             }
         }
+        if wild && whole.old.is_some() && around.child == Child::Alive && !around.broken {
+            actions.push(Action::Break);
+        }
         if !wild {
             return;
         }
@@ -678,7 +690,7 @@ impl World for Takeover {
                 around.end_new();
                 at.new = None;
                 around.child = if at.old.is_some() { Child::Ended } else { Child::None };
-                if at.old.is_some() {
+                if at.old.is_some() && !around.broken {
                     around.up.push(Word::Closed);
                 }
             }
@@ -686,6 +698,7 @@ impl World for Takeover {
             Action::Orphaned => {
                 around.orphaned = false;
                 self.new_side(at, Some(&successor::Input::ParentGone), 0, moment);
+                moment.watch.check(GOES_ON, at.new.is_some());
             }
             Action::Arrive(true) => {
                 let (word, generation) = (around.up.remove(0), around.generation);
@@ -703,6 +716,11 @@ impl World for Takeover {
                 if up { &mut around.up } else { &mut around.down }.remove(0);
             }
             Action::Garble(up) => if up { &mut around.up } else { &mut around.down }.push(Word::Garbage),
+            Action::Break => {
+                around.broken = true;
+                around.up.push(Word::Closed);
+                around.down.push(Word::Closed);
+            }
             Action::Stale => {
                 if let Some((word, generation)) = around.stale.take() {
                     self.arrived(at, word, generation, moment);
@@ -725,6 +743,7 @@ impl World for Takeover {
             "H1: who was heard to accept is not killed",
             "H7: the lease passes only when the successor accepts",
             "H1: the undo hooks run once",
+            "H4: that the old one is gone ends no successor",
         ]
     }
 
@@ -826,6 +845,7 @@ pub fn world(size: Size) -> (&'static str, Takeover) {
         spawn_limit: 100,
         ready_limit: 200,
         accept_limit: 200,
+        settle: 100,
         look_limit: 50,
         kill_limit: 100,
         state_limit: 100,
@@ -859,12 +879,12 @@ pub fn world(size: Size) -> (&'static str, Takeover) {
         Pair { old: handoff::Config { lease: true, ..old }, new: successor::Config { lease: true, ..new } };
     match size {
         Size::Small | Size::Quick => (
-            "1 old and 1 new process; words late, lost, garbage; either dies at any moment; upgrades unbounded; no state",
+            "1 old and 1 new process; words late, lost, garbage; either dies, or the channel breaks, at any moment; no state",
             Takeover::new(vec![plain], 0),
         ),
         Size::Full => (
-            "1 old and 1 new process, ≤ 1 older; words late, lost, garbage; either dies at any moment; upgrades \
-             unbounded; with and without state, PID file, lease, queue",
+            "1 old and 1 new process, ≤ 1 older; words late, lost, garbage; either dies, or the channel breaks, \
+             at any moment; upgrades unbounded; with and without state, PID file, lease, queue",
             Takeover::new(vec![plain, all], 1),
         ),
     }

@@ -316,8 +316,10 @@ fn base() -> Config {
 #[must_use]
 pub fn world(size: Size) -> (&'static str, AloneWorld<Tunnel>) {
     match size {
-        Size::Small => ("any host, relay and network; 1 endpoint", AloneWorld::new(smallest())),
-        Size::Quick => ("any host, relay and network; 1 endpoint", AloneWorld::new(smallest())),
+        Size::Small | Size::Quick => (
+            "any host, relay and network; 1 endpoint; 2 acceptances; a watchdog without pings",
+            AloneWorld::new(smallest()),
+        ),
         Size::Full => (
             "any host, relay and network; ≤ 2 endpoints; budget ≤ 2; 3 acceptances; draws {min, mid, max}; 9 close codes; \
              dials unbounded; ticks on time, between, late",
@@ -330,12 +332,18 @@ pub fn world(size: Size) -> (&'static str, AloneWorld<Tunnel>) {
 #[must_use]
 pub fn smallest() -> Vec<Config> {
     let silence = silence().swap_remove(0);
-    let watched = Config { stable_after: 400, finish_limit: 50, accept_limit: 50, ..silence };
+    let watched = Config {
+        stable_after: 400,
+        finish_limit: 50,
+        accept_limit: 50,
+        ping_after: 0,
+        dead_after: 200,
+        ..silence
+    };
     let calm = Config {
         acceptance: Acceptance::Quiet,
         quiet_time: 50,
         accept_limit: 100,
-        ping_after: 0,
         dead_after: 0,
         finish_limit: 0,
         ..watched.clone()
