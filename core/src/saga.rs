@@ -642,6 +642,10 @@ impl Rules for Saga {
                 }
                 self.mode = Mode::Live;
             }
+            // What a journal says so far is not yet what happened.
+            Input::Retry { .. } | Input::Resolve { .. } if self.mode == Mode::Replaying => {
+                return Err(self.reject(RejectionCode::ImpossibleNow, input));
+            }
             Input::Retry { step } => self.retry(step, input)?,
             Input::Resolve { step, present } => self.resolve(step, present, input)?,
             Input::Replay { sequence, kind, step, attempt, value } => match (self.phase, self.mode) {

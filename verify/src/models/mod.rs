@@ -7,11 +7,13 @@ pub mod directory;
 pub mod drain;
 pub mod fleet;
 pub mod handoff;
+pub mod holders;
 pub mod lease;
 pub mod lease_holder;
 pub mod lifecycle;
 pub mod peer;
 pub mod processes;
+pub mod recovery;
 pub mod replace;
 pub mod rows;
 pub mod saga;
@@ -189,7 +191,9 @@ pub fn all() -> Vec<Entry> {
                 let (bounds, world) = saga::world(size);
                 prove("saga", bounds, world, options)
             },
-            draw: Some(|options| drawing(AloneWorld::<Saga>::bounded(saga::configs(Size::Small), 0), options)),
+            draw: Some(|options| {
+                drawing(AloneWorld::<Saga>::bounded(saga::configs(Size::Small), 0), options)
+            }),
         },
         Entry {
             name: "tunnel × relay",
@@ -252,6 +256,22 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (words, bounds) = rows::bounds(size);
                 prove("rows × peers", words, rows::Rows::new(bounds), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "saga × crash",
+            prove: |size, options| {
+                let (words, bounds) = recovery::bounds(size);
+                prove("saga × crash", words, recovery::Recovery::new(bounds), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "lease × holders",
+            prove: |size, options| {
+                let (words, bounds) = holders::bounds(size);
+                prove("lease × holders", words, holders::Holders::new(bounds), options)
             },
             draw: None,
         },
