@@ -642,7 +642,7 @@ impl Rules for Saga {
                 }
                 self.mode = Mode::Live;
             }
-            // G8: nobody knows where it stands before its whole journal was read.
+            // What a journal says so far is not yet what happened.
             Input::Retry { .. } | Input::Resolve { .. } if self.mode == Mode::Replaying => {
                 return Err(self.reject(RejectionCode::ImpossibleNow, input));
             }

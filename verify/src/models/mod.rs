@@ -7,13 +7,16 @@ pub mod directory;
 pub mod drain;
 pub mod fleet;
 pub mod handoff;
+pub mod holders;
 pub mod lease;
 pub mod lease_holder;
 pub mod lifecycle;
 pub mod peer;
 pub mod processes;
+pub mod recovery;
 pub mod replace;
 pub mod rows;
+pub mod saga;
 pub mod serve;
 pub mod stack;
 pub mod successor;
@@ -90,7 +93,7 @@ pub fn all() -> Vec<Entry> {
         backoff::Backoff, directory::Directory, drain::Drain, handoff::Handoff, peer::Peer,
         successor::Successor, tunnel::Tunnel,
     };
-    use tidegate::{lease::Lease, lease_holder::LeaseHolder};
+    use tidegate::{lease::Lease, lease_holder::LeaseHolder, saga::Saga};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
         Entry {
@@ -180,6 +183,16 @@ pub fn all() -> Vec<Entry> {
             draw: None,
         },
         Entry {
+            name: "saga",
+            prove: |size, options| {
+                let (bounds, world) = saga::world(size);
+                prove("saga", bounds, world, options)
+            },
+            draw: Some(|options| {
+                drawing(AloneWorld::<Saga>::bounded(saga::configs(Size::Small), 0), options)
+            }),
+        },
+        Entry {
             name: "tunnel × relay",
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
@@ -240,6 +253,22 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (words, bounds) = rows::bounds(size);
                 prove("rows × peers", words, rows::Rows::new(bounds), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "saga × crash",
+            prove: |size, options| {
+                let (words, bounds) = recovery::bounds(size);
+                prove("saga × crash", words, recovery::Recovery::new(bounds), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "lease × holders",
+            prove: |size, options| {
+                let (words, bounds) = holders::bounds(size);
+                prove("lease × holders", words, holders::Holders::new(bounds), options)
             },
             draw: None,
         },
