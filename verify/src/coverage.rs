@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::alone::AloneWorld;
 use crate::claim::{Claim, Options, prove};
 use crate::models::{
-    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, saga, stack, successor, tunnel,
+    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, stack, successor, tunnel,
 };
 use crate::vectors;
 use crate::world::{Subject, Transition, transitions};
@@ -76,14 +76,6 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("lease", "unroute-limit", &["releasing"]),
     ("lease", "unroute-retry", &["releasing"]),
     ("lease", "quarantine-over", &["quarantined"]),
-    ("saga", "append-limit", &["running", "unwinding"]),
-    ("saga", "do-limit", &["running", "unwinding", "halted"]),
-    ("saga", "do-retry", &["running", "halted"]),
-    ("saga", "undo-limit", &["unwinding", "halted"]),
-    ("saga", "undo-due", &["unwinding", "halted"]),
-    ("saga", "verify-limit", &["running", "unwinding", "halted"]),
-    ("saga", "verify-due", &["running", "unwinding", "halted"]),
-    ("saga", "rollback-deadline", &["unwinding", "halted"]),
     ("lease-holder", "release-limit", &["releasing"]),
     // One that was restored has no drain to begin, as it serves nothing.
     ("lease-holder", "stop-due", &["yielding", "resuming"]),
@@ -148,7 +140,6 @@ pub fn report(claims: &[Claim]) -> usize {
         ("drain", of::<tidegate::drain::Drain>(claims)),
         ("tunnel", of::<tidegate::tunnel::Tunnel>(claims)),
         ("lease", of::<tidegate::lease::Lease>(claims)),
-        ("saga", of::<tidegate::saga::Saga>(claims)),
         ("lease-holder", of::<tidegate::lease_holder::LeaseHolder>(claims)),
         ("handoff", of::<tidegate::handoff::Handoff>(claims)),
         ("successor", of::<tidegate::successor::Successor>(claims)),
@@ -187,7 +178,6 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             options,
         ),
         prove("stack", "", stack::world(), options),
-        prove("saga", "", saga::world(Size::Quick).1, options),
         prove("lease", "", lease::world(Size::Small).1, options),
         prove(
             "lease-holder",

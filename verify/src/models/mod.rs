@@ -7,7 +7,6 @@ pub mod directory;
 pub mod drain;
 pub mod fleet;
 pub mod handoff;
-pub mod holders;
 pub mod lease;
 pub mod lease_holder;
 pub mod lifecycle;
@@ -93,7 +92,7 @@ pub fn all() -> Vec<Entry> {
         backoff::Backoff, directory::Directory, drain::Drain, handoff::Handoff, peer::Peer,
         successor::Successor, tunnel::Tunnel,
     };
-    use tidegate::{lease::Lease, lease_holder::LeaseHolder, saga::Saga};
+    use tidegate::{lease::Lease, lease_holder::LeaseHolder};
     vec![
         Entry { name: "close policy", prove: |size, _| close::prove(size), draw: None },
         Entry {
@@ -183,16 +182,6 @@ pub fn all() -> Vec<Entry> {
             draw: None,
         },
         Entry {
-            name: "saga",
-            prove: |size, options| {
-                let (bounds, world) = saga::world(size);
-                prove("saga", bounds, world, options)
-            },
-            draw: Some(|options| {
-                drawing(AloneWorld::<Saga>::bounded(saga::configs(Size::Small), 0), options)
-            }),
-        },
-        Entry {
             name: "tunnel × relay",
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
@@ -261,14 +250,6 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (words, bounds) = recovery::bounds(size);
                 prove("saga × crash", words, recovery::Recovery::new(bounds), options)
-            },
-            draw: None,
-        },
-        Entry {
-            name: "lease × holders",
-            prove: |size, options| {
-                let (words, bounds) = holders::bounds(size);
-                prove("lease × holders", words, holders::Holders::new(bounds), options)
             },
             draw: None,
         },
