@@ -296,9 +296,9 @@ fn journals_of(data: &mut Unstructured<'_>) -> Result<()> {
     assert!(again.frames == journal.frames && !again.torn);
 
     // G8: recovered it goes on, or it is refused; either way it can be asked and saved.
-    let config: tidegate::saga::Config = serde_json::from_value(Case::Camel.inward_value(
-        serde_json::from_str(config).expect("a config of the vectors"),
-    ))
+    let config: tidegate::saga::Config = serde_json::from_value(
+        Case::Camel.inward_value(serde_json::from_str(config).expect("a config of the vectors")),
+    )
     .expect("a config of the vectors");
     let mut saga = Saga::new(config, 1, 0).expect("a config of the vectors");
     for frame in &journal.frames {
