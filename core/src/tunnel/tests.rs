@@ -902,3 +902,32 @@ fn t10_how_much_is_buffered_can_be_asked() {
         assert_eq!(host.tunnel.buffered(), expected);
     }
 }
+
+#[test]
+fn t8_a_start_forgives_a_refusal() {
+    let mut host = Host::new(plain());
+    let cap = host.tunnel.config.backoff.cap;
+    for _ in 0..3 {
+        host.say(Input::Start);
+        if host.place() == State::Waiting {
+            host.wake();
+        }
+        let generation = host.dial();
+        host.say(refused(generation));
+        assert!(host.delay() < cap, "as after the first refusal: {} ms", host.delay());
+        let asked = host.wake();
+        assert!(asked.iter().any(|effect| matches!(effect, Effect::Prepare { refresh: true, .. })));
+        host.say(Input::Stop);
+    }
+}
+
+#[test]
+fn t4_after_a_stall_silence_is_looked_at_anew_before_it_is_judged() {
+    let (mut host, generation) = Host::up(plain());
+    let sample = vec![Effect::Sample { generation }];
+    while host.wake() != sample {}
+    // The host is away while the answer is due.
+    host.now += 3_600_000;
+    assert_eq!(host.wake(), [Effect::Ping { generation }]);
+    assert_eq!(host.wake(), sample, "a look, and no verdict");
+}
