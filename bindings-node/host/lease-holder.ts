@@ -105,10 +105,13 @@ export class LeaseOver extends TidegateError {
   }
 }
 
+let latest = 0
+
 /** A number for this life of a process, greater than that of any earlier one on a clock that does not run back. */
 export function incarnation(): number {
-  // Two processes that start in one millisecond must not be one life.
-  return Date.now() * 1_000 + randomInt(1_000)
+  // Two processes that start in one millisecond must not be one life; those of one process follow one another.
+  latest = Math.max(Date.now() * 1_000 + randomInt(1_000), latest + 1)
+  return latest
 }
 
 type Question = Extract<LeaseHolderEffect, { operation: number }>

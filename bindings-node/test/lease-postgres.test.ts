@@ -126,6 +126,31 @@ describe('leases in PostgreSQL', () => {
     assert.equal(new Set(granted.map((one) => one?.after.gateway)).size, 47)
   })
 
+  it('is not exhausted while a free gateway is only locked, by somebody who may take none', async () => {
+    const { store, clients } = await fresh()
+    const pool = await poolOf(store, 1, { terms: TERMS })
+    const lock = async (end: string) => {
+      const other = await clients.connect()
+      await other.query('BEGIN')
+      await other.query(`SELECT FROM tidegate_leases WHERE gateway = 'g1' FOR UPDATE`)
+      const asked = refusal(pool.allocate('acme', 'r1'))
+      await until(async () => {
+        const { rows } = await clients.query('SELECT FROM pg_locks WHERE NOT granted')
+        return rows.length > 0
+      }, 'the allocation to wait')
+      await other.query(end)
+      await other.query('COMMIT')
+      other.release()
+      return await asked
+    }
+    const taken = `UPDATE tidegate_leases SET state = 'held', organization = 'other', hostname = 'x', epoch = 1,
+      until = now() + interval '1 h', request = 'r' WHERE gateway = 'g1'`
+    assert.equal(await lock(taken), 'exhausted')
+    await pool.stop('g1', 1, 'decommission')
+    await pool.settled()
+    assert.equal(await lock('SELECT'), 'not refused')
+  })
+
   it('says in SQL what the core says about a call that carries an epoch', async () => {
     const { store, clients } = await fresh()
     const pool = await poolOf(store, 1, { terms: { ...TERMS, handoff: 200, term: 3_600_000 } })

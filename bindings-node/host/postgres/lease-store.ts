@@ -143,7 +143,7 @@ export class PostgresLeaseStore implements LeaseStore {
           const found = await this.#find(client, command, terms)
           if (found !== undefined) return found
           const [late] = await this.#take(client, [{ command, limit }])
-          return late
+          if (late !== undefined || !(await this.#freeAfterAll(client))) return late
         } catch (error) {
           // The organization was given another gateway meanwhile: its row is there now.
           if (!isViolation(error)) throw error
@@ -202,6 +202,17 @@ export class PostgresLeaseStore implements LeaseStore {
       decided[at] = granted(wishes[at] as Wish, taken)
     }
     return decided
+  }
+
+  /**
+   * Whether a gateway is free although none could be taken: all were locked by others, who may yet give one up (two
+   * who ask for one organization both lock a row, and one of them takes none). Waits for one of those.
+   */
+  async #freeAfterAll(client: PostgresConnection): Promise<boolean> {
+    const { rows } = await client.query(this.#statements.anyFree, [])
+    if (rows[0]?.free !== true) return false
+    await client.query(this.#statements.awaitFree, [])
+    return true
   }
 
   /** The row that decides where that was not the case. */
@@ -318,6 +329,8 @@ function statements(table: string) {
     /** Quarantined gateways that are fit again: the only ones that time makes free. */
     lockOverdue: lock(`state = 'quarantined' AND NOT routed AND until <= statement_timestamp()
       LIMIT 1 FOR UPDATE SKIP LOCKED`),
+    anyFree: `SELECT EXISTS (SELECT FROM ${table} WHERE state = 'free' AND epoch < ${MAX_EPOCH}) AS free`,
+    awaitFree: `SELECT FROM ${table} WHERE state = 'free' AND epoch < ${MAX_EPOCH} LIMIT 1 FOR UPDATE`,
     store: named(`UPDATE ${table} SET ${set.join(', ')} WHERE gateway = $1 AND epoch = $2`),
     take: named(`WITH free AS MATERIALIZED (
         SELECT gateway, request FROM ${table}
