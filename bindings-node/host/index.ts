@@ -107,6 +107,7 @@ export {
   type RunOptions,
   type Step,
 } from './machine.js'
+export { type MarkerContent, type MarkerOptions, writeMarker } from './marker.js'
 export {
   type AddressSource,
   ReconnectingWebSocket,

@@ -29,6 +29,8 @@ import {
   type DrainInput,
   type DrainPhase,
   drainPhaseValues,
+  type IntentSource,
+  intentValues,
 } from './generated.js'
 import type { ListenOptions } from './handoff/listeners.js'
 import { NetSource } from './handoff/net-source.js'
@@ -45,6 +47,7 @@ import type { AnyHttpServer } from './http.js'
 import { type HttpOptions, HttpSource } from './http-source.js'
 import type { LeaseHolder } from './lease-holder.js'
 import { type Explanation, Machine } from './machine.js'
+import { Marker, type MarkerOptions } from './marker.js'
 import { DEFAULT_SIGNALS, exitCodeOf, listenToSignals, type SignalIntents } from './signals.js'
 import { Succession } from './succession.js'
 import {
@@ -86,6 +89,11 @@ export interface LifecycleOptions {
   /** Which signals stop the process, and what for; `false`: none. Default: SIGTERM and SIGINT, restart. */
   signals?: SignalIntents | false
   /**
+   * The file by which a deploy script announces what the next stop is for (see `writeMarker`). It overrides what the
+   * signal means; {@link Lifecycle.stop} does not look at it. Read with each stop signal. Default: none.
+   */
+  marker?: MarkerOptions
+  /**
    * Whether {@link Lifecycle.run} sets `process.exitCode`, and exits when something forgotten (a timer, a
    * pool) still keeps the process alive after `margin`. Default true.
    */
@@ -122,6 +130,8 @@ export type StepFunction = (context: StepContext) => unknown
 export interface Outcome {
   /** What it was for. */
   intent: Intent
+  /** Who said that: the first to ask, or who raised it last. */
+  source: IntentSource
   /** Requests and tunnels that ended by themselves. */
   drained: number
   /** Requests and tunnels that were cut. */
@@ -183,8 +193,13 @@ export interface StreamLike {
 export interface LifecycleEvents {
   /** `tidegate:readiness` */
   readiness: [event: { ready: boolean }]
-  /** `tidegate:phase` The phase changed, or the intent was raised in it. `left` is of the whole budget, in milliseconds. */
-  phase: [event: { phase: Phase; intent?: Intent; left?: number }]
+  /**
+   * `tidegate:phase` The phase changed, or the intent was raised in it. `source` is who said what it is for, `left` is
+   * of the whole budget, in milliseconds.
+   */
+  phase: [event: { phase: Phase; intent?: Intent; source?: IntentSource; left?: number }]
+  /** `tidegate:marker-ignored` There was a marker file, and it does not count. */
+  markerIgnored: [event: { because: string }]
   /** `tidegate:told` */
   told: [event: { count: number; within?: number }]
   /** `tidegate:pace-clamped` Telling everyone at the asked rate would not fit into the grace period. */
@@ -218,6 +233,7 @@ export interface LifecycleExplanation extends Explanation {
 const CHANNELS = {
   readiness: channel('tidegate:readiness'),
   phase: channel('tidegate:phase'),
+  markerIgnored: channel('tidegate:marker-ignored'),
   told: channel('tidegate:told'),
   paceClamped: channel('tidegate:pace-clamped'),
   stepFailed: channel('tidegate:step-failed'),
@@ -258,7 +274,11 @@ interface Step {
   attempts: number | undefined
 }
 
-type EarlyInput = Extract<DrainInput, { type: 'signal' | 'begin' | 'force' }>
+/** An input that asks for a stop, and who asks. */
+interface Ask {
+  input: Extract<DrainInput, { type: 'signal' | 'begin' | 'force' }>
+  source: IntentSource
+}
 type Load = Omit<Extract<DrainInput, { type: 'load' }>, 'type'>
 
 /**
@@ -298,7 +318,12 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
   readonly #resolve: (outcome: Outcome) => void
   #machine: Machine<'drain'> | undefined
   /** What came before the machine was there, in order. */
-  readonly #early: EarlyInput[] = []
+  readonly #early: Ask[] = []
+  readonly #marker: Marker | undefined
+  /** What the marker said, once it has been read and counted. */
+  #announced: Intent | undefined
+  /** Who said what the stop is for. */
+  #said: { intent: Intent; source: IntentSource } | undefined
   /** Whether {@link run} ends the process. */
   #exits = false
   #firstSignal: number | undefined
@@ -324,6 +349,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     this.#options = options
     this.#rate = options.reconnectRate
     this.#times = times(options)
+    this.#marker = options.marker && new Marker(options.marker)
     const { promise, resolve } = withResolvers<Outcome>()
     this.stopped = promise
     this.#resolve = resolve
@@ -334,7 +360,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     this.#succession = new Succession(
       {
         stopSignals: signals || {},
-        drain: () => this.#machine?.offer({ type: 'begin', intent: 'handoff' }),
+        drain: () => this.#take({ input: { type: 'begin', intent: 'handoff' }, source: 'handoff' }),
         force: () => this.#machine?.offer({ type: 'force' }),
         upgraded: (upgrade) => this.#report('upgraded', upgrade),
         upgradeFailed: (error, asked) => this.#upgradeFailed(error, asked),
@@ -506,10 +532,13 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     }
     if (this.#machine || this.#leaseStep)
       throw new Error('one lease, and before start(): the budget counts it')
-    holder.on('drain', ({ loss }) => void this.stop(loss === 'handed-over' ? 'handoff' : 'restart'))
+    holder.on('drain', ({ loss }) => {
+      if (loss === 'handed-over') this.#begin('handoff', 'handoff')
+      else this.#begin('restart', 'lease')
+    })
     holder.on('halt', () => void this.force())
     holder.on('over', () => {
-      if (!this.stopping.aborted) void this.stop('restart')
+      if (!this.stopping.aborted) this.#begin('restart', 'lease')
     })
     this.#leaseStep = {
       name: 'lease',
@@ -566,14 +595,14 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
    * done it stops that. Resolves with the outcome, once {@link start} or {@link run} was called as well.
    */
   stop(intent: Intent = 'restart'): Promise<Outcome> {
-    this.#ask({ type: 'begin', intent })
+    this.#begin(intent, 'control')
     return this.stopped
   }
 
   /** Cuts what is left now; begins a stop if none was. Release steps still run. Resolves with the outcome. */
   force(): Promise<Outcome> {
-    if (!this.stopping.aborted) this.#ask({ type: 'begin', intent: 'restart' })
-    this.#ask({ type: 'force' })
+    if (!this.stopping.aborted) this.#begin('restart', 'control')
+    this.#ask({ input: { type: 'force' }, source: 'control' })
     return this.stopped
   }
 
@@ -682,7 +711,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
       // A boot that was told to stop may say so by throwing.
       if (this.stopping.aborted) return
       if (!(error instanceof TakeoverError)) this.#succession.failed()
-      void this.stop()
+      this.#begin('restart', 'boot')
       throw error
     } finally {
       this.#started()
@@ -698,23 +727,25 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     // A start that was stopped has nothing to drain, unless someone has come in already.
     if (early.length === 0 || requests + tunnels > 0) machine.send({ type: 'started' })
     else this.#each('refuseNew', (source) => source.refuseNew(this.intent ?? 'restart'))
-    for (const input of early) machine.offer(input)
+    for (const ask of early) this.#take(ask)
   }
 
   // ---------------------------------------------------------------- stop
 
-  #signalled(intent: Intent, signal: NodeJS.Signals): void {
+  #signalled(meant: Intent, signal: NodeJS.Signals): void {
     this.#signals += 1
     // Everything is over, and only something forgotten keeps the process: no reason to lose the exit code.
     if (this.#phase === 'stopped') process.exit()
+    const { intent, source } = this.#weigh(meant)
+    const ask: Ask = { input: { type: 'signal', intent }, source }
     if (this.#phase !== 'starting') {
-      this.#succession.stop(() => this.#machine?.offer({ type: 'signal', intent }))
+      this.#ask(ask)
       return
     }
     const now = performance.now()
     if (this.#firstSignal === undefined) {
       this.#firstSignal = now
-      this.#ask({ type: 'signal', intent })
+      this.#ask(ask)
     } else if (now - this.#firstSignal >= this.#times.signalMerge) {
       // The start does not stop. With a machine there may be something to release; without, nothing is known.
       if (this.#machine) this.#started()
@@ -722,14 +753,38 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     }
   }
 
+  /** What a stop by a signal is for (Y3): what the marker says; without one, what the signal means. */
+  #weigh(meant: Intent): { intent: Intent; source: IntentSource } {
+    const marker = this.#marker?.take()
+    if (marker && 'because' in marker) this.#markerIgnored(marker)
+    // It counts once; and a second signal only wants it faster, so it does not change what was announced.
+    else if (marker) this.#announced ??= marker.intent
+    if (this.#announced !== undefined) return { intent: this.#announced, source: 'marker' }
+    return { intent: meant, source: this.#options.signals ? 'signal' : 'default' }
+  }
+
+  #begin(intent: Intent, source: IntentSource): void {
+    this.#ask({ input: { type: 'begin', intent }, source })
+  }
+
   /** An input that may come before the start is done; then it waits for that (D2). */
-  #ask(input: EarlyInput): void {
+  #ask(ask: Ask): void {
     if (this.#phase === 'starting') {
-      this.#early.push(input)
+      this.#early.push(ask)
       if (!this.stopping.aborted) this.#stopping.abort()
     } else {
-      this.#succession.stop(() => this.#machine?.offer(input))
+      this.#succession.stop(() => this.#take(ask))
     }
+  }
+
+  /** Tells the machine; who says so is remembered where that decides what the stop is for. */
+  #take({ input, source }: Ask): void {
+    if (input.type !== 'force') {
+      const { intent } = input
+      const said = this.#said && intentValues.indexOf(this.#said.intent)
+      if (said === undefined || intentValues.indexOf(intent) > said) this.#said = { intent, source }
+    }
+    this.#machine?.offer(input)
   }
 
   /** Does what the machine decided. Nothing here throws, and nothing waits. */
@@ -747,7 +802,12 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
         this.#intent = effect.intent
         if (!this.stopping.aborted) this.#stopping.abort()
         this.#succession.draining()
-        this.#enter({ phase: effect.phase, intent: effect.intent, left: effect.left })
+        this.#enter({
+          phase: effect.phase,
+          intent: effect.intent,
+          source: this.#source,
+          left: effect.left,
+        })
         return
       case 'lame-duck':
         this.#each('lameDuck', (source) => source.lameDuck?.())
@@ -816,7 +876,11 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     }
   }
 
-  #enter(event: { phase: Phase; intent?: Intent; left?: number }): void {
+  get #source(): IntentSource {
+    return this.#said?.source ?? 'default'
+  }
+
+  #enter(event: LifecycleEvents['phase'][0]): void {
     this.#phase = event.phase
     this.#report('phase', event)
   }
@@ -884,7 +948,8 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
     const { intent, drained, forced, abandoned, duration, exitCode } = effect
     const failedSteps = this.#failures
     const rowsLeft = this.#rowsLeft
-    const outcome = { intent, drained, forced, abandoned, failedSteps, rowsLeft, duration, exitCode }
+    const source = this.#source
+    const outcome = { intent, source, drained, forced, abandoned, failedSteps, rowsLeft, duration, exitCode }
     this.#outcome = outcome
     this.#intent = intent
     this.#counting = false
@@ -896,7 +961,7 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
       this.#succession.dispose()
     }
     this.#succession.stopped()
-    this.#enter({ phase: 'stopped', intent })
+    this.#enter({ phase: 'stopped', intent, source })
     this.#report('stopped', outcome)
     this.#resolve(outcome)
     // The machine is still in the middle of its step.
@@ -992,6 +1057,16 @@ export class Lifecycle extends EventEmitter<LifecycleEvents> {
       process.emitWarning(error.message, { type: 'TidegateWarning', code: 'TIDEGATE_UPGRADE_FAILED' })
     }
     this.#report('upgradeFailed', error)
+  }
+
+  #markerIgnored(event: { because: string }): void {
+    if (this.listenerCount('markerIgnored') === 0) {
+      process.emitWarning(`the marker file does not count: ${event.because}`, {
+        type: 'TidegateWarning',
+        code: 'TIDEGATE_MARKER_IGNORED',
+      })
+    }
+    this.#report('markerIgnored', event)
   }
 
   #healthState(): HealthState {

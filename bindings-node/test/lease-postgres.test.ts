@@ -126,29 +126,33 @@ describe('leases in PostgreSQL', () => {
     assert.equal(new Set(granted.map((one) => one?.after.gateway)).size, 47)
   })
 
-  it('is not exhausted while a free gateway is only locked, by somebody who may take none', async () => {
+  it('is not exhausted while a free gateway is only locked, by somebody who then takes none', async () => {
     const { store, clients } = await fresh()
     const pool = await poolOf(store, 1, { terms: TERMS })
-    const lock = async (end: string) => {
-      const other = await clients.connect()
-      await other.query('BEGIN')
-      await other.query(`SELECT FROM tidegate_leases WHERE gateway = 'g1' FOR UPDATE`)
-      const asked = refusal(pool.allocate('acme', 'r1'))
-      await until(async () => {
-        const { rows } = await clients.query('SELECT FROM pg_locks WHERE NOT granted')
-        return rows.length > 0
-      }, 'the allocation to wait')
-      await other.query(end)
-      await other.query('COMMIT')
-      other.release()
-      return await asked
-    }
-    const taken = `UPDATE tidegate_leases SET state = 'held', organization = 'other', hostname = 'x', epoch = 1,
-      until = now() + interval '1 h', request = 'r' WHERE gateway = 'g1'`
-    assert.equal(await lock(taken), 'exhausted')
-    await pool.stop('g1', 1, 'decommission')
-    await pool.settled()
-    assert.equal(await lock('SELECT'), 'not refused')
+    const other = await clients.connect()
+    await other.query('BEGIN')
+    await other.query(`SELECT FROM tidegate_leases WHERE gateway = 'g1' FOR UPDATE`)
+    const asked = refusal(pool.allocate('acme', 'r1'))
+    await until(async () => {
+      const { rows } = await clients.query('SELECT FROM pg_locks WHERE NOT granted')
+      return rows.length > 0
+    }, 'the allocation to wait')
+    await other.query('COMMIT')
+    other.release()
+    assert.equal(await asked, 'not refused')
+  })
+
+  it('is exhausted when whoever has locked the last free gateway takes it, or keeps it locked (L2)', async () => {
+    const { store, clients } = await fresh()
+    const pool = await poolOf(store, 1, { terms: TERMS })
+    const other = await clients.connect()
+    await other.query('BEGIN')
+    await other.query(`UPDATE tidegate_leases SET state = 'held', organization = 'other', hostname = 'x', epoch = 1,
+      until = now() + interval '1 h', request = 'r' WHERE gateway = 'g1'`)
+    assert.equal(await refusal(pool.allocate('acme', 'r1')), 'pool-exhausted')
+    await other.query('COMMIT')
+    other.release()
+    assert.equal(await refusal(pool.allocate('acme', 'r2')), 'pool-exhausted')
   })
 
   it('says in SQL what the core says about a call that carries an epoch', async () => {

@@ -54,9 +54,10 @@
 //!
 //! # Choices that the rules leave open
 //!
-//! * What a stop is for is, in this order, what the control call says, the marker, the signal, the default. Once a
-//!   successor accepts it is a handoff whatever else was asked (H7): nothing that passed is released. The same holds
-//!   for a successor that is stopped before it accepts, as the old process has it all.
+//! * What a stop is for is, in this order, what the control call says, the marker, the signal, the default. A marker
+//!   speaks for later signals as well: they want the same stop, faster, and not another one. Once a successor accepts
+//!   it is a handoff whatever else was asked (H7): nothing that passed is released. The same holds for a successor that
+//!   is stopped before it accepts, as the old process has it all.
 //! * The steps of a stop wait while nobody knows whether the successor accepts, at most for the last look at it: if it
 //!   does, its addresses must not be taken out of balancers, and nothing may be released that passes to it.
 //! * A process exits only when a successor that did not make it is killed and reaped: it would promote itself.
@@ -167,6 +168,8 @@ pub struct Lifecycle {
     /// The readiness that was told last.
     ready: bool,
     marker_used: bool,
+    /// What the marker said, if it counted.
+    announced: Option<Intent>,
     inherited: Option<Inheritance>,
     /// When a successor must hold its own lease.
     lease_by: Option<Millis>,
@@ -345,6 +348,7 @@ impl Rules for Lifecycle {
             served: false,
             ready: false,
             marker_used: false,
+            announced: None,
             inherited: None,
             lease_by: None,
             held: None,
@@ -531,6 +535,7 @@ impl Rules for Lifecycle {
         {
             to.flag(flag);
         }
+        self.announced.write(to);
         self.inherited.write(to);
         to.optional(self.lease_by);
         self.held.write(to);
@@ -563,6 +568,7 @@ impl Rules for Lifecycle {
             served: from.flag()?,
             ready: from.flag()?,
             marker_used: from.flag()?,
+            announced: Record::read(from)?,
             inherited: Record::read(from)?,
             lease_by: from.timer()?,
             held: Record::read(from)?,
@@ -798,6 +804,8 @@ impl Lifecycle {
             && (self.lease_by.is_none() || (self.stage == Stage::Serving && self.holder.is_some()))
             && (self.held.is_none() || (begun && self.handoff.is_some()))
             && (self.releasing.is_none() || self.holder.is_some())
+            && (self.announced.is_none()
+                || (begun && self.marker_used && self.announced != Some(Intent::Handoff)))
             && self.inherited.is_none_or(|inherited| (1..=crate::MAX_TIME).contains(&inherited.epoch))
     }
 }

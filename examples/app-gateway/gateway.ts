@@ -13,7 +13,6 @@ import { type Duration, type Intent, LeaseHolder, Lifecycle } from 'tidegate'
 import { report } from '../relay/report.ts'
 import { controlPlane } from './granter.ts'
 import { answer, bodyOf, tokenOf } from './http.ts'
-import { takeMarker } from './marker.ts'
 
 const { values } = parseArgs({
   options: {
@@ -37,6 +36,8 @@ const life = new Lifecycle({
   killBudget,
   margin: '200ms',
   signals: { SIGTERM: intent, SIGINT: intent },
+  // A file by which a deploy script says what the stop is for, whatever a plain signal means.
+  ...(values.marker !== undefined && { marker: { path: values.marker, instance: values.id } }),
 })
 const holder = new LeaseHolder({
   granter: controlPlane(values['control-plane'], `secret-of-${values.id}`),
@@ -54,11 +55,7 @@ holder.on('cannotKnow', ({ attempt, error }) => report('cannot-know', { attempt,
 holder.on('drain', ({ loss, within }) => report('lease-lost', { loss, within }))
 holder.on('over', ({ end }) => report('over', { end }))
 
-// A stop that was announced by a marker file raises the intent that the signal had.
-life.stopping.addEventListener('abort', () => {
-  const announced = values.marker && takeMarker(values.marker, values.id)
-  if (announced) void life.stop(announced)
-})
+life.on('markerIgnored', ({ because }) => report('marker-ignored', { because }))
 
 const server = createServer(async (request, response) => {
   if (life.health(request, response)) return
@@ -97,4 +94,5 @@ const outcome = await life.run(async (signal) => {
   await holder.boot({ signal })
   await holder.held(signal)
 })
-report('stopped', { intent: outcome.intent, exitCode: outcome.exitCode, lease: holder.explain().because })
+const { intent: stoppedFor, source, exitCode } = outcome
+report('stopped', { intent: stoppedFor, source, exitCode, lease: holder.explain().because })

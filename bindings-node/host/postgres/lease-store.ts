@@ -57,6 +57,9 @@ const COLUMNS = ['gateway', 'address', ...CHANGED].map((column) => {
 const SELECTED = `${COLUMNS.join(', ')}, ${milli('statement_timestamp()')} AS now`
 const LIVE_STATES = LIVE.map((state) => `'${state}'`).join(', ')
 const UNIQUE_VIOLATION = '23505'
+const LOCK_NOT_AVAILABLE = '55P03'
+/** How long to wait for the last free gateways, when others have locked them. Milliseconds; a command takes a few. */
+const LOCKED_LIMIT = 250
 
 /** So many statements that take free rows at once, for so many who ask: the rest shares the next one's commit. */
 const TOGETHER = { together: 8, most: 50 }
@@ -138,12 +141,15 @@ export class PostgresLeaseStore implements LeaseStore {
     const taken = await this.#wishes.ask({ command, limit })
     if (taken !== undefined) return taken
     return await this.#run('allocate a gateway', async (client) => {
-      for (;;) {
+      for (let last = false; ; ) {
         try {
           const found = await this.#find(client, command, terms)
           if (found !== undefined) return found
           const [late] = await this.#take(client, [{ command, limit }])
-          if (late !== undefined || !(await this.#freeAfterAll(client))) return late
+          if (late !== undefined || last) return late
+          const free = await this.#freeAfterAll(client)
+          if (free === 'none') return undefined
+          last = free === 'locked'
         } catch (error) {
           // The organization was given another gateway meanwhile: its row is there now.
           if (!isViolation(error)) throw error
@@ -205,14 +211,24 @@ export class PostgresLeaseStore implements LeaseStore {
   }
 
   /**
-   * Whether a gateway is free although none could be taken: all were locked by others, who may yet give one up (two
-   * who ask for one organization both lock a row, and one of them takes none). Waits for one of those.
+   * Whether a gateway is free although none could be taken: all that are free were locked by others, who may yet give
+   * one up (two who ask for one organization both lock a row, and one of them takes none). Waits for one of those, for
+   * as long as such a command takes; not for a lock that somebody keeps (L2).
    */
-  async #freeAfterAll(client: PostgresConnection): Promise<boolean> {
+  async #freeAfterAll(client: PostgresConnection): Promise<'none' | 'unlocked' | 'locked'> {
     const { rows } = await client.query(this.#statements.anyFree, [])
-    if (rows[0]?.free !== true) return false
-    await client.query(this.#statements.awaitFree, [])
-    return true
+    if (rows[0]?.free !== true) return 'none'
+    await client.query('BEGIN')
+    try {
+      await client.query(this.#statements.lockTimeout)
+      await client.query(this.#statements.awaitFree, [])
+      return 'unlocked'
+    } catch (error) {
+      if ((error as { code?: unknown }).code === LOCK_NOT_AVAILABLE) return 'locked'
+      throw error
+    } finally {
+      await client.query('ROLLBACK').catch(() => {})
+    }
   }
 
   /** The row that decides where that was not the case. */
@@ -330,6 +346,7 @@ function statements(table: string) {
     lockOverdue: lock(`state = 'quarantined' AND NOT routed AND until <= statement_timestamp()
       LIMIT 1 FOR UPDATE SKIP LOCKED`),
     anyFree: `SELECT EXISTS (SELECT FROM ${table} WHERE state = 'free' AND epoch < ${MAX_EPOCH}) AS free`,
+    lockTimeout: `SET LOCAL lock_timeout = ${LOCKED_LIMIT}`,
     awaitFree: `SELECT FROM ${table} WHERE state = 'free' AND epoch < ${MAX_EPOCH} LIMIT 1 FOR UPDATE`,
     store: named(`UPDATE ${table} SET ${set.join(', ')} WHERE gateway = $1 AND epoch = $2`),
     take: named(`WITH free AS MATERIALIZED (

@@ -203,7 +203,8 @@ impl Lifecycle {
         }
     }
 
-    /// Y3: which intent counts. A marker is used up by being read, whether or not it counts.
+    /// Y3: which intent counts. A marker is used up by being read, whether or not it counts; what it announced is not
+    /// changed by the same signal coming twice.
     pub(super) fn weigh(
         &mut self,
         intent: Option<Intent>,
@@ -214,9 +215,11 @@ impl Lifecycle {
     ) -> (Intent, IntentSource) {
         let ours = instance == self.config.instance && age <= self.config.marker_age;
         let marker = marker.inspect(|_| effects.push(Effect::RemoveMarker));
-        let counts = marker.filter(|marker| ours && !self.marker_used && *marker != Intent::Handoff);
+        if ours && !self.marker_used {
+            self.announced = marker.filter(|marker| *marker != Intent::Handoff);
+        }
         self.marker_used |= marker.is_some();
-        match (counts, intent) {
+        match (self.announced, intent) {
             (Some(intent), _) => (intent, IntentSource::Marker),
             (None, Some(intent)) => (intent, IntentSource::Signal),
             (None, None) => (self.config.default_intent, IntentSource::Default),

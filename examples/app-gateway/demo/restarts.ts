@@ -2,10 +2,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { writeMarker } from 'tidegate'
 import { freePorts } from '../../relay/demo/ports.ts'
 import { Program, type Report, within } from '../../relay/demo/program.ts'
 import { post } from '../http.ts'
-import { writeMarker } from '../marker.ts'
 
 /** How the restart comes about. */
 export const WAYS = {
@@ -117,7 +117,7 @@ export class World implements AsyncDisposable {
 /** Makes a gateway stop in this way; its exit code, or the signal that ended it. */
 export async function stopGateway(world: World, gateway: string, way: Way): Promise<string> {
   const program = world.program(gateway)
-  if (way === 'A') writeMarker(world.marker(gateway), gateway, 'restart')
+  if (way === 'A') writeMarker(world.marker(gateway), { instance: gateway, intent: 'restart' })
   if (way === 'C')
     await post(`${world.address(gateway)}/control/stop`, '', { intent: 'restart' }).catch(() => {})
   else program.signal(way === 'D' ? 'SIGKILL' : 'SIGTERM')

@@ -1,14 +1,10 @@
 /** The gateway of this example as real processes, with its leases in a real PostgreSQL. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { type PostgresServer, startPostgres } from '../../../bindings-node/test/support/postgres.ts'
 import { until } from '../../../bindings-node/test/until.ts'
 import { stopGateway, WAYS, type Way, World } from '../demo/restarts.ts'
 import { post } from '../http.ts'
-import { takeMarker, writeMarker } from '../marker.ts'
 
 interface Row {
   gateway: string
@@ -132,31 +128,5 @@ describe('a start', () => {
       rows.filter(({ state, cause }) => state === 'quarantined' && cause === 'handshake').length,
       1,
     )
-  })
-})
-
-describe('a marker file', () => {
-  let folder: string
-  before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'tidegate-marker-'))
-  })
-  after(async () => {
-    await rm(folder, { recursive: true, force: true })
-  })
-
-  it('counts once, for its gateway, while it is fresh', async () => {
-    const path = join(folder, 'marker')
-    assert.equal(takeMarker(path, 'g1'), undefined)
-    writeMarker(path, 'g1', 'restart')
-    assert.equal(takeMarker(path, 'g1'), 'restart')
-    assert.equal(takeMarker(path, 'g1'), undefined, 'once')
-    writeMarker(path, 'g2', 'restart')
-    assert.equal(takeMarker(path, 'g1'), undefined, 'of another gateway')
-    for (const at of [Date.now() - 3_600_000, Date.now() + 3_600_000]) {
-      await writeFile(path, JSON.stringify({ gateway: 'g1', intent: 'restart', at }))
-      assert.equal(takeMarker(path, 'g1'), undefined, 'left behind, or of another clock')
-    }
-    await writeFile(path, 'torn')
-    assert.equal(takeMarker(path, 'g1'), undefined)
   })
 })
