@@ -29,6 +29,7 @@ import { Forwarder, isIdempotent } from './relay/forward.js'
 import { type Route, Router } from './relay/router.js'
 import { Tunnel } from './relay/tunnel.js'
 import { endToEnd, FORWARDED, type TunnelRequest, type TunnelResponse } from './relay/wire.js'
+import { timeLimit } from './time-limit.js'
 
 export { RequestFailure, type RequestFailureCode } from './relay/failure.js'
 export type { TunnelResponse, WireHeaders } from './relay/wire.js'
@@ -454,8 +455,7 @@ export class TunnelServer extends EventEmitter<TunnelServerEvents> implements Dr
     { operation, limit }: { operation: number; limit: number },
   ): Promise<void> {
     try {
-      const signal = AbortSignal.timeout(limit)
-      const admission = await this.#options.authorize(tunnel.request, { signal })
+      const admission = await this.#options.authorize(tunnel.request, timeLimit(limit))
       if (!admission) return void tunnel.machine.offer({ type: 'failed', operation })
       tunnel.host = admission.host
       tunnel.finishes = admission.finishes ?? query(tunnel.request).get('drain') === 'finish'
