@@ -34,3 +34,17 @@ fn there_is_a_planted_bug_in_every_machine() {
         assert!(planted.contains(file), "no bug is planted in {}", file.display());
     }
 }
+
+#[test]
+fn the_table_in_the_docs_is_about_the_planted_bugs_and_says_that_each_was_caught() {
+    let bugs = planted::read(&root().join("verify/planted")).unwrap();
+    let table = fs::read_to_string(root().join("docs/planted-bugs.md")).unwrap();
+    let rows: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("* **")?.split("**").next()).collect();
+    let names: BTreeSet<&str> = bugs.iter().map(|bug| bug.name.as_str()).collect();
+    assert_eq!(rows, names, "run `cargo xtask verify --planted --write`");
+    assert!(
+        table.contains(&format!("**{0} of {0} planted bugs caught", names.len())),
+        "not every bug is caught"
+    );
+}
