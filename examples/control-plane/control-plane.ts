@@ -30,6 +30,7 @@ import {
 } from 'tidegate'
 import { AlreadyAllocated, allocationOf, type Limits, type World } from './allocation.ts'
 import type { Tokens } from './handshake.ts'
+import type { Route } from './route.ts'
 
 /** What a control plane stands on. */
 export interface ControlPlaneOptions extends World {
@@ -73,7 +74,12 @@ export class ControlPlane {
       log(`${key}: ${direction} of ${step} failed: ${error}`),
     )
     this.allocation.on('rolledBack', ({ error }) => log(error.message))
-    this.allocation.on('stuck', ({ error }) => log(error.message))
+    this.allocation.on('stuck', ({ error }) => {
+      const route = error.outputs.gateway as Route | undefined
+      // Without a gateway nothing was made for anybody.
+      const whose = route === undefined ? '' : ` (of ${route.hostname}, for ${route.gateway})`
+      log(`${error.message}${whose}`)
+    })
     options.pool.on('routeLeft', ({ gateway, hostname }) =>
       log(`${hostname} still leads to ${gateway}, which is quarantined`),
     )

@@ -310,7 +310,10 @@ describe('on real servers', () => {
     assert.deepEqual([status, body.details], [500, 'do of `dns` gave no answer within 500 ms'])
     const stuck = await made.world.journal.list('stuck')
     assert.equal(stuck.length, 1)
-    assert.match(made.log.join('\n'), /this is left behind: `dns` \(undo-failed\)/)
+    assert.match(
+      made.log.join('\n'),
+      /this is left behind: `dns` \(undo-failed\) \(of org-00000000-0000-4000-8000-000000000001\.example\.test, for gateway-/,
+    )
     const { free = 0 } = await states(made)
     assert.equal(free, 0)
     powerdns.thaw()

@@ -6,6 +6,9 @@ import { ControlPlane, type ControlPlaneOptions } from '../control-plane.ts'
 import { Gateway } from '../gateway.ts'
 import { HttpHandshakes, Tokens } from '../handshake.ts'
 import type { Surroundings } from '../world.ts'
+import { changed } from './changed.ts'
+
+export { changed } from './changed.ts'
 
 export const DOMAIN = 'example.test'
 export const STEPS = ['gateway', 'dns', 'config', 'reload', 'handshake'] as const
@@ -67,16 +70,6 @@ function bound(journal: SagaJournal): SagaJournal {
 
 /** How often the step that allocates is tried. */
 const ATTEMPTS = 3
-
-/** The same object with other methods. */
-export function changed<T extends object>(object: T, methods: Partial<T>): T {
-  return new Proxy(object, {
-    get: (target, name) => {
-      const found = Reflect.get(name in methods ? methods : target, name)
-      return typeof found === 'function' ? found.bind(target) : found
-    },
-  })
-}
 
 /** Plays a step as the fault that is set wants it. */
 export function faulty(current: () => Fault | undefined) {
