@@ -51,7 +51,7 @@ const tokens = new Tokens(process.env.TOKEN_SECRET ?? 'a secret of this example'
 const control = new ControlPlane({
   ...world,
   tokens,
-  handshakes: new HttpHandshakes(tokens),
+  handshakes: new HttpHandshakes(tokens, 'gateway'),
   user: (authorization) => /^Bearer (\w+)$/.exec(authorization)?.[1],
   isMember: (user) => user === 'alice',
   gatewayKey: 'gateway',

@@ -73,7 +73,7 @@ const control = new ControlPlane({
   ...world,
   journal: deadly(world.journal),
   tokens,
-  handshakes: new HttpHandshakes(tokens),
+  handshakes: new HttpHandshakes(tokens, 'gateway'),
   user: () => 'alice',
   isMember: () => true,
   gatewayKey: 'gateway',

@@ -109,7 +109,7 @@ export async function fixture(
   const log: string[] = []
   const own: Gateway[] = []
   const play = faulty(() => made.fault)
-  const handshakes = new HttpHandshakes(tokens)
+  const handshakes = new HttpHandshakes(tokens, 'gateway')
   const { pool, dns, proxy } = world
   // Undos work, so the calls of steps are told from theirs.
   const attempts = new Map<string, number>()
