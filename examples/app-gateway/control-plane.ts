@@ -13,12 +13,14 @@ import pg from 'pg'
 import {
   type Duration,
   EmbeddedLeaseStore,
+  type Intent,
   type LeaseAnswer,
   LeasePool,
   type LeaseQuestion,
   type LeaseStore,
   Lifecycle,
   PoolExhausted,
+  UnknownGateway,
 } from 'tidegate'
 import { migrate, PostgresLeaseStore } from 'tidegate/postgres'
 import { report } from '../relay/report.ts'
@@ -83,22 +85,32 @@ async function start(request: IncomingMessage, response: ServerResponse): Promis
   answer(response, 200, { gateway_hostname: hostname, gateway_id: gateway })
 }
 
-/** What a gateway asks, by path. Whatever else goes wrong is an error, and never "no lease". */
+/**
+ * What a gateway asks, by path; nothing when that cannot be read. Whatever else goes wrong is an error, and never "no
+ * lease".
+ */
 function question(path: string, body: Record<string, unknown>): LeaseQuestion | undefined {
-  const gateway = String(body.gateway_id)
-  const [epoch, incarnation] = [Number(body.epoch), Number(body.incarnation)]
-  switch (path) {
-    case '/gateway/config':
-      return { type: 'claim', gateway, incarnation }
-    case '/gateway/ready':
-      return { type: 'confirm', gateway, epoch, incarnation }
-    case '/gateway/renew':
-      return { type: 'renew', gateway, epoch }
-    case '/gateway/stop':
-      return { type: 'stop', gateway, epoch, intent: body.intent as 'restart' }
-    default:
-      return undefined
+  const { gateway_id: gateway, epoch, incarnation, intent } = body
+  if (typeof gateway !== 'string') return undefined
+  if (path === '/gateway/config') {
+    return isNumber(incarnation) ? { type: 'claim', gateway, incarnation } : undefined
   }
+  if (!isNumber(epoch)) return undefined
+  if (path === '/gateway/renew') return { type: 'renew', gateway, epoch }
+  if (path === '/gateway/stop') {
+    return isIntent(intent) ? { type: 'stop', gateway, epoch, intent } : undefined
+  }
+  return isNumber(incarnation) ? { type: 'confirm', gateway, epoch, incarnation } : undefined
+}
+
+const QUESTIONS: readonly string[] = ['config', 'ready', 'renew', 'stop'].map((call) => `/gateway/${call}`)
+
+function isNumber(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0
+}
+
+function isIntent(value: unknown): value is Intent {
+  return ['idle', 'handoff', 'restart', 'decommission'].includes(`${value}`)
 }
 
 function statusOf(asked: LeaseQuestion, answered: LeaseAnswer): number {
@@ -112,15 +124,21 @@ const server = createServer(async (request, response) => {
   try {
     if (request.method === 'GET' && request.url === '/gateways')
       return answer(response, 200, await pool.list())
-    if (request.url === '/gateway/start') return await start(request, response)
-    const body = await bodyOf(request)
-    const asked = question(request.url ?? '', body)
-    if (asked === undefined) return answer(response, 404, { error: 'no such path' })
+    const path = request.url ?? ''
+    if (path !== '/gateway/start' && !QUESTIONS.includes(path)) {
+      return answer(response, 404, { error: 'no such path' })
+    }
+    if (request.method !== 'POST') return answer(response, 405, { error: `${path} takes POST` })
+    if (path === '/gateway/start') return await start(request, response)
+    const asked = question(path, await bodyOf(request))
+    if (asked === undefined)
+      return answer(response, 400, { error: 'a field is missing, or is not what it should be' })
     if (tokenOf(request) !== `secret-of-${asked.gateway}`)
       return answer(response, 401, { error: 'bad token' })
     const answered = await pool.ask(asked)
     answer(response, statusOf(asked, answered), answered)
   } catch (error) {
+    if (error instanceof UnknownGateway) return answer(response, 400, { error: error.message })
     if (error instanceof PoolExhausted) return answer(response, 503, { error: error.message })
     answer(response, 500, { error: (error as Error).message, details: String((error as Error).cause ?? '') })
   }

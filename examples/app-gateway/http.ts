@@ -1,11 +1,20 @@
 /** Small JSON calls and answers, as both programs make them. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
+/** More than any call has. */
+const LONGEST_BODY = 100_000
+
+/** The fields of a body; none for what is no JSON object, or too long. */
 export async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
   let text = ''
-  for await (const part of request.setEncoding('utf8')) text += part
+  for await (const part of request.setEncoding('utf8')) {
+    // It is read to its end, or whoever sends it does not hear the answer.
+    if (text.length <= LONGEST_BODY) text += part
+  }
+  if (text.length > LONGEST_BODY) return {}
   try {
-    return JSON.parse(text || '{}') as Record<string, unknown>
+    const body = JSON.parse(text || '{}')
+    return typeof body === 'object' && body !== null ? body : {}
   } catch {
     return {}
   }

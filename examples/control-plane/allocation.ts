@@ -96,8 +96,10 @@ export function allocationOf(
     })
     .step('config', {
       run: ({ outputs, signal }) => proxy.write(outputs.gateway, signal),
-      undo: ({ outputs, signal }) => proxy.remove(outputs.gateway, signal),
-      verify: ({ outputs, signal }) => proxy.has(outputs.gateway, signal),
+      // Another allocation's reload may have put it into effect meanwhile, so removing the file is not enough.
+      undo: ({ outputs, signal }) => unroute(proxy, outputs.gateway, signal),
+      verify: async ({ outputs, signal }) =>
+        (await proxy.has(outputs.gateway, signal)) || (await proxy.leads(outputs.gateway, signal)),
       ...limits,
     })
     .step('reload', {

@@ -11,7 +11,8 @@
  * | `GET /pool`, `GET /stuck` | an operator | rows; sagas that need one |
  * | `POST /stuck/retry {key, step}`, `POST /stuck/resolve {key, step}` | an operator | how that ended |
  *
- * A 5xx means that nobody knows; only the answers above are definite.
+ * What is asked wrongly is a 400 (404 no such path, 405 another method, 413 too long a body). A 5xx means that nobody
+ * knows; only the answers above are definite.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -27,9 +28,11 @@ import {
   type SagaJournal,
   SagaRolledBack,
   SagaStuck,
+  UnknownGateway,
 } from 'tidegate'
 import { AlreadyAllocated, allocationOf, type Limits, type World } from './allocation.ts'
 import type { Tokens } from './handshake.ts'
+import type { Route } from './route.ts'
 
 /** What a control plane stands on. */
 export interface ControlPlaneOptions extends World {
@@ -57,6 +60,10 @@ type Body = Record<string, unknown>
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const LONGEST_BODY = 100_000
+const CALLS: readonly string[] = [
+  ...['start', 'stop', 'config', 'ready', 'renew'].map((call) => `POST /gateway/${call}`),
+  ...['GET /pool', 'GET /stuck', 'POST /stuck/retry', 'POST /stuck/resolve'],
+]
 
 /** Allocates gateways to organizations. */
 export class ControlPlane {
@@ -73,7 +80,12 @@ export class ControlPlane {
       log(`${key}: ${direction} of ${step} failed: ${error}`),
     )
     this.allocation.on('rolledBack', ({ error }) => log(error.message))
-    this.allocation.on('stuck', ({ error }) => log(error.message))
+    this.allocation.on('stuck', ({ error }) => {
+      const route = error.outputs.gateway as Route | undefined
+      // Without a gateway nothing was made for anybody.
+      const whose = route === undefined ? '' : ` (of ${route.hostname}, for ${route.gateway})`
+      log(`${error.message}${whose}`)
+    })
     options.pool.on('routeLeft', ({ gateway, hostname }) =>
       log(`${hostname} still leads to ${gateway}, which is quarantined`),
     )
@@ -124,7 +136,8 @@ export class ControlPlane {
     try {
       answer = await this.#answer(request)
     } catch (error) {
-      answer = failed(error)
+      answer =
+        error instanceof UnknownGateway ? { status: 400, body: { error: error.message } } : failed(error)
     }
     response.writeHead(answer.status, { 'content-type': 'application/json' })
     response.end(`${JSON.stringify(answer.body)}\n`)
@@ -134,7 +147,12 @@ export class ControlPlane {
     const { gatewayKey, operatorKey, pool } = this.#options
     const who = request.headers.authorization ?? ''
     const what = `${request.method} ${request.url}`
-    const body = await bodyOf(request)
+    const methods = ['GET', 'POST'].filter((method) => CALLS.includes(`${method} ${request.url}`))
+    if (methods.length === 0) return { status: 404, body: { error: 'there is nothing here' } }
+    if (!CALLS.includes(what)) return { status: 405, body: { error: `${request.url} takes ${methods}` } }
+    const text = await textOf(request)
+    if (text === undefined) return { status: 413, body: { error: `the body is longer than ${LONGEST_BODY}` } }
+    const body = bodyIn(text)
     if (body === undefined) return { status: 400, body: { error: 'the body is no JSON object' } }
     switch (what) {
       case 'POST /gateway/start':
@@ -154,7 +172,7 @@ export class ControlPlane {
         if (what === 'GET /pool') return { status: 200, body: await pool.list() }
         return await this.#operatorAsks(what, body)
       default:
-        return { status: 404, body: { error: 'there is nothing here' } }
+        throw new Error(`nobody answers ${what}`)
     }
   }
 
@@ -170,7 +188,7 @@ export class ControlPlane {
   }
 
   async #gatewayAsks(what: string, { gateway_id: gateway, epoch, incarnation }: Body): Promise<Answer> {
-    const isNumber = (value: unknown): value is number => Number.isSafeInteger(value)
+    const isNumber = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0
     if (typeof gateway !== 'string') return { status: 400, body: { error: 'gateway_id is missing' } }
     if (what === 'POST /gateway/config' && isNumber(incarnation)) {
       return await this.#ask({ type: 'claim', gateway, incarnation }, 409)
@@ -181,7 +199,7 @@ export class ControlPlane {
     if (what === 'POST /gateway/renew' && isNumber(epoch)) {
       return await this.#ask({ type: 'renew', gateway, epoch }, 409)
     }
-    return { status: 400, body: { error: 'epoch or incarnation is missing' } }
+    return { status: 400, body: { error: 'epoch or incarnation is missing, or no number' } }
   }
 
   async #gatewayStops(authorization: string, { intent = 'restart' }: Body): Promise<Answer> {
@@ -231,16 +249,22 @@ function failed(error: unknown): Answer {
   return { status: 500, body: { error: 'the request failed', details } }
 }
 
-async function bodyOf(request: IncomingMessage): Promise<Body | undefined> {
+/** The whole of a body, also when it is too long: who is answered too early does not hear it. */
+async function textOf(request: IncomingMessage): Promise<string | undefined> {
   let text = ''
-  for await (const chunk of request) {
-    text += chunk
-    if (text.length > LONGEST_BODY) return undefined
+  let length = 0
+  for await (const chunk of request.setEncoding('utf8')) {
+    length += chunk.length
+    if (length <= LONGEST_BODY) text += chunk
   }
+  return length <= LONGEST_BODY ? text : undefined
+}
+
+function bodyIn(text: string): Body | undefined {
   if (text === '') return {}
   try {
     const body = JSON.parse(text)
-    return typeof body === 'object' && body !== null ? body : undefined
+    return typeof body === 'object' && body !== null && !Array.isArray(body) ? body : undefined
   } catch {
     return undefined
   }

@@ -49,17 +49,26 @@ class ControlPlaneGranter implements LeaseGranter {
       body: JSON.stringify({ gateway_id: gateway, ...rest }),
       signal,
     })
-    const { token = this.token, ...answer } = (await response.json()) as LeaseAnswer & { token?: string }
-    if (!DEFINITE.includes(response.status)) throw new Error(`the control plane answered ${response.status}`)
+    const text = await response.text()
+    // A 404 of a proxy in between is no answer: the body has to say so, too.
+    if (!DEFINITE.includes(response.status) || !text.startsWith('{"type":')) {
+      throw new Error(`the control plane answered ${response.status}: ${text.slice(0, 100)}`)
+    }
+    const { token = this.token, ...said } = JSON.parse(text) as LeaseAnswer & { token?: string }
     this.token = token
-    return answer
+    return said
   }
 }
 
 /** A gateway in this process. */
 export class Gateway {
   holder: LeaseHolder
-  readonly server = createServer((request, response) => void this.#handle(request, response))
+  readonly server = createServer((request, response) => {
+    this.#handle(request, response).catch((error: Error) => {
+      // It read no body, or gave no answer: that is nobody else's trouble.
+      if (!response.headersSent) answer(response, 500, { error: error.message })
+    })
+  })
   readonly #options: GatewayOptions
 
   constructor(options: GatewayOptions) {
@@ -98,32 +107,51 @@ export class Gateway {
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { lease } = this.holder
-    const answer = (status: number, body: object) =>
-      response.writeHead(status).end(`${JSON.stringify(body)}\n`)
-    const { id } = this.#options
+    const { id, key } = this.#options
     switch (`${request.method} ${request.url}`) {
       case 'GET /collab/ping':
-        return void answer(200, { gateway: id, organization: lease?.organization, epoch: lease?.epoch })
+        return answer(response, 200, { gateway: id, organization: lease?.organization, epoch: lease?.epoch })
       case 'POST /collab/stop':
-        this.holder.fenced(await epochIn(request))
-        return void answer(200, { gateway: id })
       case 'POST /collab/start': {
+        // These come through the proxy as well, from anybody.
+        if (request.headers.authorization !== `Bearer ${key}`) {
+          return answer(response, 401, { error: 'not the control plane' })
+        }
         const epoch = await epochIn(request)
+        if (epoch === undefined) return answer(response, 400, { error: 'epoch is missing, or no number' })
+        if (request.url === '/collab/stop') {
+          this.holder.fenced(epoch)
+          return answer(response, 200, { gateway: id })
+        }
         // It serves once the control plane has confirmed that it is to.
         const granted = await this.holder.granted({ epoch })
-        return void answer(granted ? 200 : 409, { gateway: id, epoch })
+        return answer(response, granted ? 200 : 409, { gateway: id, epoch })
       }
       default:
-        if (lease === undefined) return void answer(503, { error: 'this gateway serves nobody' })
-        return void answer(200, { gateway: id, organization: lease.organization, path: request.url })
+        if (lease === undefined) return answer(response, 503, { error: 'this gateway serves nobody' })
+        return answer(response, 200, { gateway: id, organization: lease.organization, path: request.url })
     }
   }
 }
 
-async function epochIn(request: IncomingMessage): Promise<number> {
+function answer(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`)
+}
+
+/** More than a call of the control plane ever is. */
+const LONGEST_BODY = 10_000
+
+async function epochIn(request: IncomingMessage): Promise<number | undefined> {
   let text = ''
-  for await (const chunk of request) text += chunk
-  return JSON.parse(text).epoch
+  for await (const chunk of request) {
+    if (text.length < LONGEST_BODY) text += chunk
+  }
+  try {
+    const { epoch } = JSON.parse(text)
+    return Number.isSafeInteger(epoch) && epoch >= 0 ? epoch : undefined
+  } catch {
+    return undefined
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

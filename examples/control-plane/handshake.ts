@@ -41,9 +41,12 @@ export class Tokens {
 /** `POST /collab/start` and `/collab/stop` on the gateway. */
 export class HttpHandshakes implements Handshakes {
   readonly #tokens: Tokens
+  readonly #key: string
 
-  constructor(tokens: Tokens) {
+  /** `key`: with which this control plane and its gateways show each other who they are. */
+  constructor(tokens: Tokens, key: string) {
     this.#tokens = tokens
+    this.#key = key
   }
 
   async start(route: Route, organization: string, signal: AbortSignal): Promise<void> {
@@ -67,7 +70,7 @@ export class HttpHandshakes implements Handshakes {
   async #post({ address }: Route, what: string, body: object, signal: AbortSignal): Promise<Response> {
     return await fetch(`${address}/collab/${what}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${this.#key}` },
       body: JSON.stringify(body),
       signal,
     })

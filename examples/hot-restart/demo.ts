@@ -3,15 +3,15 @@
  * starting it again, then by handing its socket over. `cargo xtask demo --scenario handoff` runs it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { Load } from '../../bindings-node/test/handoff/load.ts'
 import { until } from '../../bindings-node/test/until.ts'
+import { optionsOf, whole } from '../options.ts'
 import type { Broken, Build } from './build.ts'
 
 const USAGE = `cargo xtask demo --scenario handoff [options]
@@ -20,24 +20,20 @@ const USAGE = `cargo xtask demo --scenario handoff [options]
   --quick       2 deploys, tidegate's side only: a smoke test
 `
 
-const { values } = parseArgs({
-  options: {
-    deploys: { type: 'string' },
-    json: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
+const values = optionsOf(USAGE, {
+  deploys: { type: 'string' },
+  json: { type: 'string' },
+  quick: { type: 'boolean', default: false },
 })
-const deploys = Number(values.deploys ?? (values.quick ? 2 : 6))
-if (values.help || !Number.isInteger(deploys) || deploys < 1) {
-  process.stdout.write(USAGE)
-  process.exit(values.help ? 0 : 2)
-}
+const deploys = whole(USAGE, 'deploys', values.deploys ?? (values.quick ? '2' : '6'), 1, 1_000)
 
 /** How long a build may take to serve before whoever deploys it goes back to the one before. Milliseconds. */
 const PATIENCE = 3_000
 /** How long a build serves before the next is deployed. Milliseconds. */
 const BETWEEN = 1_000
+
+/** In the environment of every process that is started here, and of its successors. */
+const MARK = 'TIDEGATE_DEMO'
 
 interface Line {
   pid: number
@@ -68,7 +64,6 @@ class Deployment {
   readonly lines: Line[] = []
   readonly #dir = mkdtempSync(join(tmpdir(), 'tidegate-demo-'))
   readonly #script: string
-  readonly #children = new Set<ChildProcess>()
 
   constructor(script: string) {
     this.#script = fileURLToPath(new URL(script, import.meta.url))
@@ -86,8 +81,8 @@ class Deployment {
   start(port: number): ChildProcess {
     const child = spawn(process.execPath, ['--import', 'tsx', this.#script, this.#build, `${port}`], {
       stdio: ['ignore', 'pipe', 'ignore'],
+      env: { ...process.env, [MARK]: this.#dir },
     })
-    this.#children.add(child)
     if (child.stdout) {
       createInterface({ input: child.stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as Line))
     }
@@ -101,20 +96,34 @@ class Deployment {
     return find()
   }
 
+  /** Everything that was started and is there: successors that have not said a word yet, too. */
+  #processes(): number[] {
+    const mark = `${MARK}=${this.#dir}`
+    return readdirSync('/proc')
+      .map(Number)
+      .filter((pid) => {
+        try {
+          return pid > 0 && readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(mark)
+        } catch {
+          return false
+        }
+      })
+  }
+
   /** Ends everything that was started, the successors included. */
   end(): void {
-    const pids = new Set(this.lines.map(({ pid }) => pid))
-    for (const child of this.#children)
-      if (child.pid !== undefined && child.exitCode === null) pids.add(child.pid)
-    const gone = new Set([...this.#children].flatMap((child) => (child.exitCode === null ? [] : child.pid)))
-    const replaced = new Set(this.lines.flatMap(({ pid, phase }) => (phase === 'stopped' ? pid : [])))
-    for (const pid of pids) {
-      if (gone.has(pid) || replaced.has(pid)) continue
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It has ended.
+    // A successor that is being started promotes itself when its old process is killed: so until nothing is left.
+    for (let tries = 0; tries < 200; tries += 1) {
+      const left = this.#processes()
+      if (left.length === 0) break
+      for (const pid of left) {
+        try {
+          process.kill(pid, 'SIGKILL')
+        } catch {
+          // It has ended.
+        }
       }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
     }
     rmSync(this.#dir, { recursive: true, force: true })
   }

@@ -184,9 +184,23 @@ const SUITES: &[Suite] = &[
         reading: Reading::Whole,
     },
     Suite {
+        name: "demo-allocation-real",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/control-plane/demo/main.ts", "--quick", "--real"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
         name: "demo-restart",
         program: "node",
         arguments: &["--import", "tsx", "examples/app-gateway/demo/main.ts", "--quick"],
+        folder: "",
+        reading: Reading::Whole,
+    },
+    Suite {
+        name: "demo-restart-real",
+        program: "node",
+        arguments: &["--import", "tsx", "examples/app-gateway/demo/main.ts", "--quick", "--real"],
         folder: "",
         reading: Reading::Whole,
     },
@@ -210,7 +224,7 @@ const SUITES: &[Suite] = &[
 pub fn run(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     if arguments.contains(&"--list") {
         for suite in SUITES {
-            println!("{:<16} {} {}", suite.name, suite.program, suite.arguments.join(" "));
+            println!("{:<20} {} {}", suite.name, suite.program, suite.arguments.join(" "));
         }
         return Ok(0);
     }
@@ -246,11 +260,11 @@ pub fn run(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
 /// Prints the table; answers whether anything failed.
 fn summary(set_up: Duration, rows: &[(&str, Counts, Duration)]) -> bool {
     let mut total = Counts::default();
-    println!("\n{:<16} {:>7} {:>7} {:>8} {:>8}", "suite", "passed", "failed", "not run", "seconds");
-    println!("{:<16} {:>7} {:>7} {:>8} {:>8.1}", "(set-up)", "", "", "", set_up.as_secs_f64());
+    println!("\n{:<20} {:>7} {:>7} {:>8} {:>8}", "suite", "passed", "failed", "not run", "seconds");
+    println!("{:<20} {:>7} {:>7} {:>8} {:>8.1}", "(set-up)", "", "", "", set_up.as_secs_f64());
     for (name, counts, took) in rows {
         let Counts { passed, failed, not_run } = counts;
-        println!("{name:<16} {passed:>7} {failed:>7} {not_run:>8} {:>8.1}", took.as_secs_f64());
+        println!("{name:<20} {passed:>7} {failed:>7} {not_run:>8} {:>8.1}", took.as_secs_f64());
         total.passed += passed;
         total.failed += failed;
         total.not_run += not_run;

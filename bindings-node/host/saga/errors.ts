@@ -132,8 +132,14 @@ export class SagaStuck extends SagaError implements SagaFailure {
   readonly fellBack: readonly string[]
   /** What is left behind: all of it, and nothing else. */
   readonly leaked: readonly Leak[]
+  /** What its steps answered, by name: where what is left is to be found. */
+  readonly outputs: Readonly<Record<string, unknown>>
 
-  constructor(failure: SagaFailure, leaked: readonly Leak[]) {
+  constructor(
+    failure: SagaFailure,
+    leaked: readonly Leak[],
+    outputs: Readonly<Record<string, unknown>> = {},
+  ) {
     const left = leaked.map(({ step, reason }) => `\`${step}\` (${reason})`).join(', ')
     const what = left === '' ? 'it cannot go on' : `this is left behind: ${left}`
     super('saga-stuck', failure, `${because(failure)}, and ${what}`, { cause: failure.cause })
@@ -142,6 +148,7 @@ export class SagaStuck extends SagaError implements SagaFailure {
     this.undoErrors = failure.undoErrors
     this.fellBack = failure.fellBack
     this.leaked = leaked
+    this.outputs = outputs
   }
 }
 

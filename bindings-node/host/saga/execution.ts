@@ -253,7 +253,7 @@ export class Execution {
     const action = this.#action
     if (action === undefined) {
       for (const leak of this.#leaked) this.#report('leaked', leak)
-      this.#end(new SagaStuck(this.#failure(effect), this.#leaked))
+      this.#end(new SagaStuck(this.#failure(effect), this.#leaked, { ...this.#outputs }))
       return
     }
     // That is how it was; now the operator's wish.

@@ -170,7 +170,8 @@ class Server implements PostgresServer {
     const privileges = user ? [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'] : []
     const log = `exec "$0" "$@" >>"${join(this.#folder, 'log')}" 2>&1`
     const command = [...privileges, '--pdeathsig=QUIT', 'sh', '-c', log, join(this.#programs, program)]
-    return spawn('setpriv', [...command, ...rest], { cwd: this.#folder, stdio: 'ignore' })
+    // A group of its own: a Ctrl-C at the terminal is for whoever has started it to handle.
+    return spawn('setpriv', [...command, ...rest], { cwd: this.#folder, stdio: 'ignore', detached: true })
   }
 
   async #end(signal: 'SIGINT' | 'SIGQUIT'): Promise<void> {

@@ -3,8 +3,8 @@
  * write by hand, then with tidegate. `cargo xtask demo --scenario restart` runs it.
  */
 import { writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
-import { startPostgres } from '../../control-plane/real/programs.ts'
+import { Servers, startPostgres } from '../../control-plane/real/programs.ts'
+import { optionsOf } from '../../options.ts'
 import { endAll } from '../../relay/demo/program.ts'
 import { type Restart, restart, type Side, WAYS, type Way, World } from './restarts.ts'
 
@@ -17,37 +17,38 @@ const USAGE = `cargo xtask demo --scenario restart [options]
 /** One round trip to the control plane, and its write to the disk, on a busy machine. Milliseconds. */
 const ROUND_TRIP = 500
 
-const { values } = parseArgs({
-  options: {
-    real: { type: 'boolean', default: false },
-    postgres: { type: 'string' },
-    json: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
+const values = optionsOf(USAGE, {
+  real: { type: 'boolean', default: false },
+  postgres: { type: 'string' },
+  json: { type: 'string' },
+  quick: { type: 'boolean', default: false },
 })
-if (values.help) {
-  process.stdout.write(USAGE)
-  process.exit(0)
-}
+const servers = new Servers()
+/** The processes that run now, and their folder. */
+let current: World | undefined
+let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, async () => {
+    interrupted = true
+    process.stderr.write('\nstopping: ending what was started\n')
     await endAll()
-    await server?.[Symbol.asyncDispose]()
+    await current?.[Symbol.asyncDispose]()
+    await servers[Symbol.asyncDispose]()
     process.exit(130)
   })
 }
 
-const server = values.real ? await startPostgres() : undefined
-
 const results: Record<Side, Restart[]> = { without: [], with: [] }
 try {
+  const server = values.real ? await servers.add(startPostgres) : undefined
   for (const side of values.quick ? (['with'] as const) : (['without', 'with'] as const)) {
     process.stdout.write(`\n${side} tidegate: a control plane, 3 gateways\n`)
     for (const way of Object.keys(WAYS) as Way[]) {
       const url = values.postgres ?? (await server?.createDatabase())
       const postgres = url === undefined ? {} : { postgres: url }
-      await using world = await new World(side, postgres).start()
+      await using world = new World(side, postgres)
+      current = world
+      await world.start()
       const result = await restart(world, way)
       results[side].push(result)
       process.stdout.write(`  ${way}  ${WAYS[way].padEnd(42)} ${sentence(result)}\n`)
@@ -76,9 +77,14 @@ try {
   process.stdout.write(`verdict: ${holds ? 'holds' : 'DOES NOT HOLD'}\n`)
   if (values.json) writeFileSync(values.json, `${JSON.stringify({ results, holds }, null, 2)}\n`)
   process.exitCode = holds ? 0 : 1
+} catch (error) {
+  // The processes ended because they were told to.
+  if (interrupted) await new Promise(() => {})
+  process.stderr.write(`\nthe demo failed: ${error instanceof Error ? error.stack : String(error)}\n`)
+  process.exitCode = 1
 } finally {
   await endAll()
-  await server?.[Symbol.asyncDispose]()
+  await servers[Symbol.asyncDispose]()
 }
 
 function sentence({ coldStarts, kept, serving, booted }: Restart): string {

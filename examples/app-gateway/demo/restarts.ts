@@ -44,7 +44,13 @@ export class World implements AsyncDisposable {
 
   constructor(
     readonly side: Side,
-    readonly options: { postgres?: string; term?: string; grace?: string } = {},
+    readonly options: {
+      postgres?: string
+      term?: string
+      grace?: string
+      /** Where gateways reach the control plane that is at this address; default: there. */
+      between?: (control: string) => string
+    } = {},
   ) {}
 
   async start(): Promise<this> {
@@ -84,8 +90,8 @@ export class World implements AsyncDisposable {
   }
 
   async startGateway(id: string): Promise<void> {
-    const common = { id, port: this.#ports.get(id), 'control-plane': this.control }
-    const { term = '6s' } = this.options
+    const { term = '6s', between = (control) => control } = this.options
+    const common = { id, port: this.#ports.get(id), 'control-plane': between(this.control) }
     const timed = { term, 'kill-budget': '2500ms', grace: '1s', marker: this.marker(id) }
     const gateway = this.#run('gateway', { ...common, ...(this.side === 'with' ? timed : {}) }, id)
     await gateway.report('booted')

@@ -119,6 +119,33 @@ describe('a start', () => {
     assert.equal(await start('one', 'member-of-one'), 200, 'it has one already')
   })
 
+  it('refuses what it cannot read, whoever asks, and lives on', async () => {
+    await using one = await world()
+    const { gateway } = await one.startOrganization('acme')
+    const headers = { authorization: `Bearer secret-of-${gateway}` }
+    const say = async (address: string, body: string | undefined, method = 'POST') =>
+      (await fetch(address, { method, headers, ...(body !== undefined && { body }) })).status
+    for (const call of ['start', 'config', 'ready', 'renew', 'stop']) {
+      const at = `${one.control}/gateway/${call}`
+      for (const body of ['null', '[]', '7', '{', 'garbage', '{"gateway_id":[]}', 'x'.repeat(2_000_000)]) {
+        assert.equal(await say(at, body), 400, `${call} ${body.slice(0, 20)}`)
+      }
+      assert.equal(await say(at, undefined, 'GET'), 405)
+    }
+    const stop = (more: object) =>
+      JSON.stringify({ gateway_id: gateway, epoch: 1, intent: 'restart', ...more })
+    for (const more of [{ epoch: -1 }, { epoch: '1' }, { intent: 'nonsense' }, { intent: undefined }]) {
+      assert.equal(await say(`${one.control}/gateway/stop`, stop(more)), 400, JSON.stringify(more))
+    }
+    assert.equal(await say(`${one.control}/gateway/nonsense`, stop({})), 404)
+    for (const body of ['null', 'garbage', 'x'.repeat(2_000_000)]) {
+      assert.equal(await say(`${one.address(gateway)}/control/stop`, body), 400)
+      assert.equal(await say(`${one.address(gateway)}/collab/start`, body), 401)
+    }
+    assert.equal((await rowOf(one, gateway)).state, 'active')
+    assert.equal((await fetch(one.address(gateway))).status, 200)
+  })
+
   it('quarantines a gateway that does not answer its handshake', async () => {
     await using one = await world()
     for (const gateway of ['g1', 'g2', 'g3']) await one.program(gateway).end('SIGKILL')

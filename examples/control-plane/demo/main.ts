@@ -6,7 +6,8 @@
 
 import { writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
+import { optionsOf, whole } from '../../options.ts'
+import { Servers } from '../real/programs.ts'
 import { DOMAIN, type Fate, STEPS, type Step, uuid } from '../test/support.ts'
 import { embedded, real, type Surroundings } from '../world.ts'
 import { residue, type Side, withoutTidegate, withTidegate } from './side.ts'
@@ -17,24 +18,13 @@ const USAGE = `cargo xtask demo --scenario allocation [options]
   --json FILE   write the figures
   --quick       tidegate's side only
 `
-const { values } = parseArgs({
-  options: {
-    real: { type: 'boolean', default: false },
-    starts: { type: 'string', default: '20' },
-    json: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
+const values = optionsOf(USAGE, {
+  real: { type: 'boolean', default: false },
+  starts: { type: 'string', default: '20' },
+  json: { type: 'string' },
+  quick: { type: 'boolean', default: false },
 })
-if (values.help) {
-  process.stdout.write(USAGE)
-  process.exit(0)
-}
-const starts = Number(values.starts)
-if (!Number.isInteger(starts) || starts < 1 || starts > 200) {
-  process.stderr.write(`--starts is ${values.starts}, must be a whole number from 1 to 200\n\n${USAGE}`)
-  process.exit(2)
-}
+const starts = whole(USAGE, 'starts', values.starts, 1, 200)
 
 const FATES = ['clean', 'unknown, landed'] as const satisfies Fate[]
 /** How long undoing may take, the wait for late effects included. */
@@ -55,14 +45,13 @@ interface Round {
   readonly took: number
 }
 
-const servers: AsyncDisposable[] = []
-const stop = async () => {
-  for (const server of servers.splice(0)) await server[Symbol.asyncDispose]()
-}
+const servers = new Servers()
+let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, async () => {
+    interrupted = true
     process.stderr.write('\nstopping: ending what was started\n')
-    await stop()
+    await servers[Symbol.asyncDispose]()
     process.exit(130)
   })
 }
@@ -71,21 +60,17 @@ const terms = { quarantine: '1h', unroutePause: '50ms' } as const
 async function opener(): Promise<() => Promise<Surroundings>> {
   if (!values.real) return async () => await embedded({ domain: DOMAIN, terms })
   const { startNginx, startPostgres, startPowerDns } = await import('../real/programs.ts')
-  const postgres = await startPostgres()
-  servers.unshift(postgres)
-  const powerdns = await startPowerDns(DOMAIN)
-  servers.unshift(powerdns)
+  const postgres = await servers.add(startPostgres)
+  const powerdns = await servers.add(() => startPowerDns(DOMAIN))
   return async () => {
-    const nginx = await startNginx()
-    const surroundings = await real({
+    const nginx = await servers.add(startNginx)
+    return await real({
       domain: DOMAIN,
       terms,
       postgres: await postgres.createDatabase(),
       powerdns,
       nginx,
     })
-    servers.unshift(nginx)
-    return surroundings
   }
 }
 
@@ -111,7 +96,7 @@ async function round(name: Round['side'], side: Side, step: Step, fate: Fate): P
 
 function row({ step, fate, lost, left, toFree, otherErrors, took }: Round): string {
   const cells = [`${lost}`, `${left.length}`, `${toFree}`, `${otherErrors}`, `${Math.round(took)} ms`]
-  return `  ${step.padEnd(10)} ${fate.padEnd(16)} ${cells.map((cell) => cell.padStart(12)).join('')}\n`
+  return `  ${step.padEnd(10)} ${fate.padEnd(16)} ${cells.map((cell) => cell.padStart(14)).join('')}\n`
 }
 
 const rounds: Round[] = []
@@ -123,7 +108,7 @@ try {
     process.stdout.write(
       `\n${name} tidegate: ${starts} organizations start at once on ${starts} gateways, and one step fails for all\n` +
         `  ${'step'.padEnd(10)} ${'how it fails'.padEnd(16)} ` +
-        `${['lost', 'left behind', 'to free ones', 'other errors', 'over after'].map((head) => head.padStart(12)).join('')}\n`,
+        `${['lost', 'left behind', 'to free ones', 'other errors', 'over after'].map((head) => head.padStart(14)).join('')}\n`,
     )
     for (const step of STEPS) {
       for (const fate of FATES) {
@@ -158,9 +143,10 @@ try {
   }
   process.exitCode = holds ? 0 : 1
 } catch (error) {
+  if (interrupted) await new Promise(() => {})
   process.stderr.write(`\nthe demo failed: ${error instanceof Error ? error.stack : String(error)}\n`)
   process.exitCode = 1
 } finally {
-  await stop()
+  await servers[Symbol.asyncDispose]()
   process.exit()
 }

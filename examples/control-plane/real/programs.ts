@@ -29,6 +29,29 @@ export interface Started extends AsyncDisposable {
   start(): Promise<void>
 }
 
+/** What a program has started, so that all of it ends with it, also what is only being started. */
+export class Servers implements AsyncDisposable {
+  readonly #started: Promise<AsyncDisposable>[] = []
+  #over = false
+
+  /** Starts one more. */
+  async add<T extends AsyncDisposable>(start: () => Promise<T>): Promise<T> {
+    if (this.#over) throw new Error('everything is being ended')
+    const starting = start()
+    this.#started.push(starting)
+    return await starting
+  }
+
+  /** Ends what was started, the last one first. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over = true
+    for (const starting of this.#started.splice(0).reverse()) {
+      const server = await starting.catch(() => undefined)
+      await server?.[Symbol.asyncDispose]()
+    }
+  }
+}
+
 /** nginx, which answers 404 for every name without a route. */
 export async function startNginx(): Promise<Started> {
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-nginx-'))
@@ -117,7 +140,9 @@ async function started(
       // It ends with this process, even when that is killed.
       const shell = `exec "$0" "$@" >>"${join(folder, 'stderr')}" 2>&1`
       const command = ['--pdeathsig=TERM', 'sh', '-c', shell, program, ...words]
-      child = spawn('setpriv', command, { stdio: 'ignore', env: { ...process.env, PATH: SERVERS } })
+      // In a group of its own: a Ctrl-C at the terminal is for this process to handle.
+      const how = { stdio: 'ignore', env: { ...process.env, PATH: SERVERS }, detached: true } as const
+      child = spawn('setpriv', command, how)
       const end = performance.now() + START_LIMIT
       while (!(await answers().catch(() => false))) {
         if (child.exitCode !== null || performance.now() > end) {

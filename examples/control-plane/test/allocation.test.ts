@@ -249,7 +249,59 @@ function suite(
         const config = { gateway_id, incarnation: 1 }
         assert.equal((await post(`${made.url}/gateway/config`, config, 'Bearer gateway')).status, 404)
         assert.equal((await post(`${made.url}/gateway/stop`, {}, 'Bearer forged.token')).status, 401)
+        for (const body of [
+          'null',
+          '[]',
+          '7',
+          '{',
+          '\0',
+          '{"organization_id":[]}',
+          '{"organization_id":{}}',
+        ]) {
+          assert.equal((await post(url, body)).status, 400, body)
+        }
+        assert.equal((await post(url, 'x'.repeat(5_000_000))).status, 413)
+        for (const [call, body] of [
+          ['config', { gateway_id: 'nobody', incarnation: 1 }],
+          ['config', { gateway_id, incarnation: -1 }],
+          ['renew', { gateway_id, epoch: 1.5 }],
+          ['renew', { gateway_id, epoch: '1' }],
+          ['ready', { gateway_id: [gateway_id], epoch: 1, incarnation: 1 }],
+        ] as const) {
+          const { status } = await post(`${made.url}/gateway/${call}`, body, 'Bearer gateway')
+          assert.equal(status, 400, JSON.stringify(body))
+        }
+        for (const method of ['GET', 'DELETE']) assert.equal((await fetch(url, { method })).status, 405)
+        assert.equal((await post(`${made.url}/nowhere`, {})).status, 404)
         assert.deepEqual(await states(made), { free: 1 })
+      })
+    })
+
+    test('what users send to a gateway does not end its lease, and ends no process', async () => {
+      await within(1, async (made) => {
+        const { body } = await start(made, 1)
+        const host = body.gateway_hostname as string
+        const address = (await made.world.pool.list())[0]?.address as string
+        const say = async (call: string, text: string, key: string) => {
+          const headers = { authorization: `Bearer ${key}` }
+          return (await fetch(`${address}/collab/${call}`, { method: 'POST', body: text, headers })).status
+        }
+        for (const call of ['start', 'stop']) {
+          // As it comes through the proxy: nobody has the key.
+          assert.equal(await say(call, '{"epoch":1}', 'alice'), 401)
+          for (const text of [
+            '',
+            'garbage',
+            'null',
+            '{"epoch":"1"}',
+            '{"epoch":-1}',
+            'x'.repeat(1_000_000),
+          ]) {
+            assert.equal(await say(call, text, 'gateway'), 400, text.slice(0, 20))
+          }
+        }
+        assert.equal((await visit(made, host)).status, 200)
+        assert.deepEqual(await states(made), { active: 1 })
       })
     })
   })
@@ -310,7 +362,10 @@ describe('on real servers', () => {
     assert.deepEqual([status, body.details], [500, 'do of `dns` gave no answer within 500 ms'])
     const stuck = await made.world.journal.list('stuck')
     assert.equal(stuck.length, 1)
-    assert.match(made.log.join('\n'), /this is left behind: `dns` \(undo-failed\)/)
+    assert.match(
+      made.log.join('\n'),
+      /this is left behind: `dns` \(undo-failed\) \(of org-00000000-0000-4000-8000-000000000001\.example\.test, for gateway-/,
+    )
     const { free = 0 } = await states(made)
     assert.equal(free, 0)
     powerdns.thaw()

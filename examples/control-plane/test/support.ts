@@ -6,6 +6,9 @@ import { ControlPlane, type ControlPlaneOptions } from '../control-plane.ts'
 import { Gateway } from '../gateway.ts'
 import { HttpHandshakes, Tokens } from '../handshake.ts'
 import type { Surroundings } from '../world.ts'
+import { changed } from './changed.ts'
+
+export { changed } from './changed.ts'
 
 export const DOMAIN = 'example.test'
 export const STEPS = ['gateway', 'dns', 'config', 'reload', 'handshake'] as const
@@ -68,16 +71,6 @@ function bound(journal: SagaJournal): SagaJournal {
 /** How often the step that allocates is tried. */
 const ATTEMPTS = 3
 
-/** The same object with other methods. */
-export function changed<T extends object>(object: T, methods: Partial<T>): T {
-  return new Proxy(object, {
-    get: (target, name) => {
-      const found = Reflect.get(name in methods ? methods : target, name)
-      return typeof found === 'function' ? found.bind(target) : found
-    },
-  })
-}
-
 /** Plays a step as the fault that is set wants it. */
 export function faulty(current: () => Fault | undefined) {
   return async <T>(step: Step, effect: () => Promise<T>): Promise<T> => {
@@ -116,7 +109,7 @@ export async function fixture(
   const log: string[] = []
   const own: Gateway[] = []
   const play = faulty(() => made.fault)
-  const handshakes = new HttpHandshakes(tokens)
+  const handshakes = new HttpHandshakes(tokens, 'gateway')
   const { pool, dns, proxy } = world
   // Undos work, so the calls of steps are told from theirs.
   const attempts = new Map<string, number>()
