@@ -144,8 +144,8 @@ describe('leases in PostgreSQL', () => {
       return await asked
     }
     const taken = `UPDATE tidegate_leases SET state = 'held', organization = 'other', hostname = 'x', epoch = 1,
-      until = now() + interval '1 h', request = 'r' WHERE gateway = 'g1'`
-    assert.equal(await lock(taken), 'exhausted')
+      until = now() + interval '1 h', request = 'r', cause = 'restart' WHERE gateway = 'g1'`
+    assert.equal(await lock(taken), 'pool-exhausted')
     await pool.stop('g1', 1, 'decommission')
     await pool.settled()
     assert.equal(await lock('SELECT'), 'not refused')

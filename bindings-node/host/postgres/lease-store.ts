@@ -101,6 +101,10 @@ function granted({ command, limit }: Wish, taken: Taken): Decided {
   }
 }
 
+/** How long a free gateway that somebody has locked is waited for. Milliseconds. */
+const LOCK_PATIENCE = 500
+const LOCK_NOT_AVAILABLE = '55P03'
+
 function isViolation(error: unknown): boolean {
   return (error as { code?: unknown }).code === UNIQUE_VIOLATION
 }
@@ -206,13 +210,23 @@ export class PostgresLeaseStore implements LeaseStore {
 
   /**
    * Whether a gateway is free although none could be taken: all were locked by others, who may yet give one up (two
-   * who ask for one organization both lock a row, and one of them takes none). Waits for one of those.
+   * who ask for one organization both lock a row, and one of them takes none). Waits for one of those, but no longer
+   * than a statement of another allocation takes: whoever holds a lock for longer has the gateway.
    */
   async #freeAfterAll(client: PostgresConnection): Promise<boolean> {
     const { rows } = await client.query(this.#statements.anyFree, [])
     if (rows[0]?.free !== true) return false
-    await client.query(this.#statements.awaitFree, [])
-    return true
+    await client.query('BEGIN')
+    try {
+      await client.query(`SET LOCAL lock_timeout = ${LOCK_PATIENCE}`)
+      await client.query(this.#statements.awaitFree, [])
+      await client.query('COMMIT')
+      return true
+    } catch (error) {
+      await client.query('ROLLBACK')
+      if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE) throw error
+      return false
+    }
   }
 
   /** The row that decides where that was not the case. */
