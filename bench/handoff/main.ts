@@ -6,10 +6,12 @@
  */
 import { writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { bundle, endAll, Generations } from '../../bindings-node/test/handoff/generations.js'
+import { bundle, endAll, Generations, openFiles } from '../../bindings-node/test/handoff/generations.js'
 import { Load } from '../../bindings-node/test/handoff/load.js'
 import type { Fault, Plan } from '../../bindings-node/test/handoff/program.js'
+import { until } from '../../bindings-node/test/until.js'
 
 const USAGE = `cargo xtask bench handoff [options]
   --upgrades N   upgrades that succeed (default 100)
@@ -73,6 +75,25 @@ async function chain(title: string, times: number, plan: Plan, fault?: Fault | '
   const generations = new Generations(script, plan)
   const { ports } = await generations.serving()
   const load = new Load(ports?.web as number)
+  // One upgrade, so that what only the first generation has is gone; not counted.
+  await generations.replaced()
+  await generations.alone()
+  const files = () => openFiles(generations.pid).sort().join()
+  let before: string | undefined
+  const same = async () => {
+    if (before === undefined) {
+      // Connections come and go while it is looked: the fewest of several looks are what stays.
+      const looks: string[] = []
+      for (let look = 0; look < 20; look += 1) {
+        looks.push(files())
+        await delay(10)
+      }
+      before = looks.reduce((least, look) => (look.length < least.length ? look : least))
+    }
+    await until(() => files() === before, 'no descriptor to be left behind').catch((error: Error) => {
+      throw new Error(`${title}: ${error.message}: ${files()} instead of ${before}`)
+    })
+  }
   const row: Row = { title, rolledBack: 0, upgraded: 0, answered: 0, failures: [], served: [], durations: [] }
   for (let time = 0; time < times; time += 1) {
     if (fault !== undefined) {
@@ -82,12 +103,14 @@ async function chain(title: string, times: number, plan: Plan, fault?: Fault | '
       generations.withProgram()
       generations.plan({ fault: undefined as never })
       await generations.alone()
+      await same()
       row.rolledBack += 1
     }
     const { pid, duration } = await generations.replaced()
     const { ready = 0 } = await generations.line((line) => line.pid === pid && line.ready, 'ready')
     const first = await load.answerOf(pid)
     await generations.alone()
+    await same()
     row.upgraded += 1
     row.served.push(tenths(first - ready))
     row.durations.push(tenths(duration))

@@ -180,11 +180,15 @@ test('Redis dies in the middle of a drain, and is back empty after 5 s: nothing 
 
 test('every test that docs/faults.md names exists', () => {
   const page = readFileSync(new URL('../../docs/faults.md', import.meta.url), 'utf8')
-  const folder = fileURLToPath(new URL('.', import.meta.url))
+  const folders = ['.', '../../examples/control-plane/test', '../../examples/app-gateway/test'].map((path) =>
+    fileURLToPath(new URL(`${path}/`, import.meta.url)),
+  )
   const sources = new Map(
-    readdirSync(folder)
-      .filter((name) => name.endsWith('.test.ts'))
-      .map((name) => [name, readFileSync(`${folder}${name}`, 'utf8')]),
+    folders.flatMap((folder) =>
+      readdirSync(folder)
+        .filter((name) => name.endsWith('.test.ts'))
+        .map((name) => [name, readFileSync(`${folder}${name}`, 'utf8')] as const),
+    ),
   )
   const rows = page.split('\n').filter((line) => /^\| (?!fault |---)/.test(line))
   assert.ok(rows.length >= 15, `only ${rows.length} faults`)

@@ -40,19 +40,19 @@ class Control implements LeaseGranter {
   }
 }
 
-/** A minute of the usual terms takes a second here. */
+/** A tenth of the usual terms: short enough to wait for, and nothing that a busy machine misses. */
 const SCALE = {
-  term: 1_000,
-  drain: 300,
-  margin: 50,
-  askLimit: 100,
-  releaseLimit: 150,
+  term: 6_000,
+  drain: 1_500,
+  margin: 100,
+  askLimit: 1_000,
+  releaseLimit: 1_000,
   retry: { initial: 20, cap: 80, floor: 5 },
 } as const
 
 async function pooled(terms = {}): Promise<{ pool: LeasePool; control: Control }> {
   const pool = await poolOf(await EmbeddedLeaseStore.open(), 1, {
-    terms: { term: 1_000, grace: '1h', ...terms },
+    terms: { term: 6_000, grace: '1h', ...terms },
   })
   return { pool, control: new Control(pool) }
 }
@@ -103,7 +103,7 @@ describe('a holder of a lease (L6)', () => {
     await lease(pool, 'acme')
     using holder = holderOf(control)
     await holder.boot()
-    await until(() => control.asked.filter((type) => type === 'renew').length >= 5, 'five renews')
+    await until(() => control.asked.filter((type) => type === 'renew').length >= 4, 'four renews', 60_000)
     assert.equal(holder.state, 'holding')
   })
 
@@ -154,7 +154,7 @@ describe('a holder of a lease (L6)', () => {
     control.hanging = true
     const begin = performance.now()
     assert.equal(await next.stop('restart'), 'unreleased')
-    assert.ok(performance.now() - begin < 2_000)
+    assert.ok(performance.now() - begin < 10_000, 'and not for as long as the granter hangs')
   })
 
   it('keeps asking while nobody knows, says so, and is neither idle nor serving meanwhile', async () => {
@@ -172,7 +172,7 @@ describe('a holder of a lease (L6)', () => {
     assert.match(holder.explain().because, /times in a row nobody could say/)
     control.away = undefined
     control.hanging = true
-    await until(() => /no answer within 100 ms/.test(String(told.at(-1))), 'a question that hangs')
+    await until(() => /no answer within 1000 ms/.test(String(told.at(-1))), 'a question that hangs')
     control.hanging = false
     assert.equal(await booted, 'holding')
     assert.equal(epochOf(holder), epoch + 1)
@@ -193,7 +193,7 @@ describe('a holder of a lease (L6)', () => {
   it('refuses a term that is too short for the drain, with the sum', async () => {
     const { control } = await pooled()
     assert.throws(
-      () => holderOf(control, { drain: 700 }),
+      () => holderOf(control, { drain: 4_000 }),
       (error) => error instanceof ConfigError && /a third of the term/.test(error.message),
     )
   })
@@ -209,21 +209,25 @@ describe('a holder of a lease (L6)', () => {
 
   it('has a clock that does not run ahead of the system’s', async () => {
     const clock = bootClock()
-    const [began, real] = [clock(), performance.now()]
-    await until(() => performance.now() - real > 300, 'some time')
-    assert.ok(Math.abs(clock() - began - (performance.now() - real)) < 120)
+    // Each reading lies between two of the other clock, however long the machine does something else meanwhile.
+    const read = () => [performance.now(), clock(), performance.now()] as const
+    const [before, began, after] = read()
+    await until(() => performance.now() - after > 300, 'some time')
+    const [early, ended, late] = read()
+    assert.ok(ended - began <= late - before + 20, `${ended - began} in at most ${late - before} ms`)
+    assert.ok(ended - began >= early - after - 20, `${ended - began} in at least ${early - after} ms`)
   })
 })
 
 describe('a lifecycle with a lease', () => {
   async function served(control: Control, options: Partial<LeaseHolderOptions> = {}) {
-    const times = { lameDuck: 0, grace: 100, killBudget: 1_000, margin: 50 }
+    const times = { lameDuck: 0, grace: 300, killBudget: 3_000, margin: 50 }
     const life = quick({ ...times, exit: false })
     const holder = holderOf(control, {
-      term: 3_000,
-      drain: 1_000,
-      askLimit: 150,
-      releaseLimit: 200,
+      term: 9_000,
+      drain: 3_000,
+      askLimit: 1_000,
+      releaseLimit: 1_000,
       margin: 50,
       ...options,
     })
@@ -234,11 +238,11 @@ describe('a lifecycle with a lease', () => {
   }
 
   it('is ready once the lease is held, and releases it for the intent of the stop, last', async () => {
-    const { pool, control } = await pooled({ term: 3_000 })
+    const { pool, control } = await pooled({ term: 9_000 })
     await lease(pool, 'acme')
     const { life, holder } = await served(control)
     const order: string[] = []
-    life.release('flush', () => order.push(`flush under ${epochOf(holder)}`), { timeout: 100 })
+    life.release('flush', () => order.push(`flush under ${epochOf(holder)}`), { timeout: 300 })
     holder.on('over', ({ end }) => order.push(end))
     const running = life.run(async (signal) => {
       assert.equal(life.ready, false)
@@ -254,7 +258,7 @@ describe('a lifecycle with a lease', () => {
   })
 
   it('goes on serving through a lost control plane, stops before its lease ends, and says why', async () => {
-    const { pool, control } = await pooled({ term: 3_000, grace: '1h' })
+    const { pool, control } = await pooled({ term: 9_000, grace: '1h' })
     await lease(pool, 'acme')
     const { life, holder, port } = await served(control)
     const said: string[] = []
@@ -271,9 +275,9 @@ describe('a lifecycle with a lease', () => {
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
     const outcome = await running
-    assert.ok(served_until - begin > 1_000, 'it served on within its lease')
+    assert.ok(served_until - begin > 2_000, 'it served on within its lease')
     // The lease was sure until then: a term, less drift and margin, from the last renew at the latest.
-    assert.ok(performance.now() - begin < 3_000, 'it had stopped before the granter could expire it')
+    assert.ok(performance.now() - begin < 9_000, 'it had stopped before the granter could expire it')
     assert.equal(outcome.intent, 'restart')
     assert.match(said[0] ?? '', /^drain unrenewed \d+$/)
     assert.equal(said[1], 'over unreleased')
@@ -283,7 +287,7 @@ describe('a lifecycle with a lease', () => {
   })
 
   it('stops when it is fenced, and leaves the lease with the later life', async () => {
-    const { pool, control } = await pooled({ term: 3_000 })
+    const { pool, control } = await pooled({ term: 9_000 })
     await lease(pool, 'acme')
     const { life, holder } = await served(control)
     const running = life.run((signal) => holder.boot({ signal }))

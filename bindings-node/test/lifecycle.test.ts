@@ -261,11 +261,16 @@ describe('a lifecycle', () => {
   })
 
   it('D6: with nothing to wait for it stops at once', async () => {
-    const life = quick()
-    life.start()
-    const begun = performance.now()
-    await life.stop()
-    assert.ok(performance.now() - begun < 100)
+    const took: number[] = []
+    // A busy machine may be slow once, and is not each time.
+    for (let time = 0; time < 5; time += 1) {
+      const life = quick()
+      life.start()
+      const begun = performance.now()
+      await life.stop()
+      took.push(performance.now() - begun)
+    }
+    assert.ok(Math.min(...took) < 100, `${took}`)
   })
 
   it('D7: cuts what is left at the deadline, counts it, and says so in the exit code', async () => {

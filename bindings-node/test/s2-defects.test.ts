@@ -151,7 +151,8 @@ describe('a control plane of gateways', () => {
 
   it('i: lets an organization start again after the control plane died behind its commit', async () => {
     const one = await fresh()
-    const terms = { ...TERMS, allocateLimit: 100 }
+    // Long enough for the retry to come in time on a busy machine.
+    const terms = { ...TERMS, allocateLimit: '3s' } as const
     const died = await poolOf(one.store, 2, { terms })
     const lost = await died.allocate('acme', 'start 1')
     // The same start, retried at the next control plane, is the same allocation.
@@ -162,6 +163,7 @@ describe('a control plane of gateways', () => {
     await until(
       async () => (await next.allocate('acme', 'start 2')).gateway !== lost.gateway,
       'another gateway',
+      30_000,
     )
     assert.equal((await next.list(lost.gateway))[0]?.state, 'quarantined')
     await next.settled()

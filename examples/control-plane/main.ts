@@ -66,7 +66,7 @@ life.release('world', async () => {
   await world[Symbol.asyncDispose]()
   await servers[Symbol.asyncDispose]()
 })
-await life.run(async (signal) => {
+const running = life.run(async (signal) => {
   control.server.listen(port, '127.0.0.1')
   await once(control.server, 'listening')
   const url = `http://127.0.0.1:${(control.server.address() as AddressInfo).port}`
@@ -85,4 +85,8 @@ curl -s ${url}/gateway/start -H 'Authorization: Bearer alice' -d '{"organization
 curl -s ${world.door}/hello -H 'Host: org-${organization}.${domain}'
 curl -s ${url}/pool -H 'Authorization: Bearer operator'
 `)
+})
+await running.catch((error: NodeJS.ErrnoException) => {
+  const taken = error.code === 'EADDRINUSE'
+  console.error(taken ? `port ${port} is in use: choose another with --port, or 0 for any` : error)
 })

@@ -59,7 +59,7 @@ const LIVE_STATES = LIVE.map((state) => `'${state}'`).join(', ')
 const UNIQUE_VIOLATION = '23505'
 const LOCK_NOT_AVAILABLE = '55P03'
 /** How long to wait for the last free gateways, when others have locked them. Milliseconds; a command takes a few. */
-const LOCKED_LIMIT = 250
+const LOCKED_LIMIT = 500
 
 /** So many statements that take free rows at once, for so many who ask: the rest shares the next one's commit. */
 const TOGETHER = { together: 8, most: 50 }

@@ -374,4 +374,53 @@ describe('on real servers', () => {
     assert.deepEqual(again, { status: 200, body: { outcome: 'rolled-back' } })
     assert.deepEqual(await residue(made), [])
   })
+
+  test('a proxy that hangs takes no start down with it, and the gateway is nobody’s until no route can be left', async () => {
+    await using made = await fixture(await open(), 1, { limit: '1s', lateness: '100ms' })
+    nginx.freeze()
+    try {
+      const { status, body } = await start(made, 1)
+      assert.equal(status, 500)
+      assert.match(`${body.details}`, /gave no answer within 1000 ms/)
+      // Its reload may yet come.
+      assert.equal((await states(made)).free ?? 0, 0)
+    } finally {
+      nginx.thaw()
+    }
+    for (const key of await made.world.journal.list('stuck')) {
+      for (const step of ['reload', 'config'])
+        await post(`${made.url}/stuck/retry`, { key, step }, 'Bearer operator')
+    }
+    assert.deepEqual(await made.world.journal.list('stuck'), [])
+    const settled = async () => {
+      const { free = 0, quarantined = 0 } = await states(made)
+      return free + quarantined === 1
+    }
+    await until('it is free or quarantined', settled)
+    assert.deepEqual(await residue(made), [])
+  })
+
+  test('a database that dies in the middle of twenty allocations: the next control plane makes whole what it left', async () => {
+    await using made = await fixture(await open(), STARTS, limits)
+    const answers = startAll(made, STARTS)
+    const begun = async () =>
+      (await made.world.journal.list('unfinished').catch(() => [])).length >= STARTS / 2
+    await until('half of them have begun', begun)
+    await postgres.restart()
+    for (const { status } of await answers) assert.ok([200, 500].includes(status), `${status}`)
+    const outcomes = await made.next().recover()
+    for (const { outcome } of outcomes) assert.ok(['committed', 'rolled-back'].includes(outcome), outcome)
+    assert.deepEqual(await made.world.journal.list('unfinished'), [])
+    const settled = async () => {
+      const { free = 0, active = 0, quarantined = 0 } = await states(made)
+      return free + active + quarantined === STARTS
+    }
+    await until('every gateway is free, active or quarantined', settled)
+    const rows = await made.world.pool.list()
+    for (let n = 0; n < STARTS; n += 1) {
+      const row = rows.find(({ organization, state }) => organization === uuid(n) && state === 'active')
+      const { status, body } = await visit(made, `org-${uuid(n)}.${DOMAIN}`)
+      assert.deepEqual([status, body.gateway], row === undefined ? [404, undefined] : [200, row.gateway])
+    }
+  })
 })
