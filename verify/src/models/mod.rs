@@ -7,6 +7,7 @@ pub mod directory;
 pub mod drain;
 pub mod fleet;
 pub mod handoff;
+pub mod holders;
 pub mod lease;
 pub mod lease_holder;
 pub mod lifecycle;
@@ -182,6 +183,14 @@ pub fn all() -> Vec<Entry> {
             draw: None,
         },
         Entry {
+            name: "saga",
+            prove: |size, options| {
+                let (bounds, world) = saga::world(size);
+                prove("saga", bounds, world, options)
+            },
+            draw: None,
+        },
+        Entry {
             name: "tunnel × relay",
             prove: |size, options| {
                 let (bounds, configs) = connect::configs(size);
@@ -250,6 +259,14 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (words, bounds) = recovery::bounds(size);
                 prove("saga × crash", words, recovery::Recovery::new(bounds), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "lease × holders",
+            prove: |size, options| {
+                let (words, bounds) = holders::bounds(size);
+                prove("lease × holders", words, holders::Holders::new(bounds), options)
             },
             draw: None,
         },

@@ -16,10 +16,12 @@ use crate::world::numbers_of;
 
 /// The most steps of a model's saga.
 const STEPS: usize = 4;
-/// Longer ago than anything matters.
-const LONG: Millis = 10_000;
+/// How long a rollback may take.
+const DEADLINE: Millis = 600;
+/// Longer ago than anything matters: a saga that is halted in its rollback stays so for ever.
+const LONG: Millis = DEADLINE + 100;
 /// The most records of a foreign journal, and the most steps of a saga that is given one.
-const JOURNAL: u64 = 5;
+const JOURNAL: u64 = 4;
 const SHORT: usize = 1;
 
 /// What became of a step, as its host has seen it.
@@ -429,7 +431,7 @@ pub(super) fn step(name: &str, after: &[&str]) -> SagaStep {
 }
 
 pub(super) fn saga(steps: Vec<SagaStep>) -> Config {
-    Config { steps, rollback_deadline: 600, append_limit: 100 }
+    Config { steps, rollback_deadline: DEADLINE, append_limit: 100 }
 }
 
 /// A fenced step that is tried again by its key, a pivot that can be probed, and one that only goes forward.
@@ -484,24 +486,28 @@ pub(super) fn diamond() -> Config {
 /// The configs at a size.
 #[must_use]
 pub fn configs(size: Size) -> Vec<Config> {
-    match size {
-        Size::Small => vec![single(), pivot()],
-        Size::Quick => vec![single(), pivot(), routed()],
-        Size::Full => vec![single(), pivot(), routed(), pivoted(), diamond()],
-    }
+    let lists = [single(), pivot(), routed(), pivoted()];
+    let more = (size == Size::Full).then(diamond);
+    lists.into_iter().chain(more).collect()
 }
 
 /// The world at a size, with its bounds.
 #[must_use]
 pub fn world(size: Size) -> (&'static str, AloneWorld<Saga>) {
-    let bounds = match size {
-        Size::Small => {
-            "any host, journal and resource; 2 steps with a requirement; a pivot; ≤ 1 operator's input"
-        }
-        Size::Quick => "any host, journal and resource; lists of 1, 2 and 3 steps; ≤ 1 operator's input",
-        Size::Full => {
-            "any host, journal and resource; lists of 1, 2 and 3 steps, a diamond; ≤ 1 operator's input; journals ≤ 6"
-        }
+    let (bounds, operators) = match size {
+        Size::Small => (
+            "any host and resource; lists of 1, 2 and 3 steps; journals ≤ 4 records of 1 step; no operator",
+            0,
+        ),
+        Size::Quick => (
+            "any host and resource; lists of 1, 2 and 3 steps; journals ≤ 4 records of 1 step; ≤ 1 operator's input",
+            1,
+        ),
+        Size::Full => (
+            "any host and resource; lists of 1, 2 and 3 steps, a diamond; journals ≤ 4 records of 1 step; ≤ 1 operator's \
+             input",
+            1,
+        ),
     };
-    (bounds, AloneWorld::bounded(configs(size), 1))
+    (bounds, AloneWorld::bounded(configs(size), operators))
 }
