@@ -119,7 +119,7 @@ const life = new Lifecycle({
   lameDuck: 0,
   grace: '20s',
   // A client that shares its processor with many tests pauses for long between two requests.
-  minIdleAge: '3s',
+  minIdleAge: '8s',
   ...plan.options,
   handoff: {
     readyLimit: '10s',
