@@ -18,6 +18,7 @@ pub mod machines {
     pub use tidegate::directory::Directory;
     pub use tidegate::drain::Drain;
     pub use tidegate::handoff::Handoff;
+    pub use tidegate::lease_holder::LeaseHolder;
     pub use tidegate::peer::Peer;
     pub use tidegate::stack::Stack;
     pub use tidegate::successor::Successor;

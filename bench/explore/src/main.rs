@@ -13,10 +13,10 @@ use std::time::Instant;
 use stateright::Checker;
 use tidegate_verify::alone::{Alone, AloneWorld};
 use tidegate_verify::explore::{Limits, Model, Watch, explore};
-use tidegate_verify::machines::{Backoff, Directory, Handoff, Peer, Successor, Tunnel};
+use tidegate_verify::machines::{Backoff, Directory, Handoff, LeaseHolder, Peer, Successor, Tunnel};
 use tidegate_verify::models::{
-    Size, backoff, connect, directory, drain, handoff, peer, processes, replace, rows, stack, successor, takeover,
-    tunnel,
+    Size, backoff, connect, directory, drain, fleet, handoff, holders, lease, lease_holder, lifecycle, peer, processes,
+    recovery, replace, rows, saga, serve, stack, successor, takeover, tunnel,
 };
 use tidegate_verify::world::{Explored, World};
 
@@ -224,6 +224,10 @@ fn main() -> ExitCode {
     all.alone::<Peer>("peer", peer::configs);
     all.world("drain, quick bounds", || drain::world(Size::Quick).1);
     all.alone::<Tunnel>("tunnel, quick bounds", tunnel::smallest);
+    all.world("lease, small bounds", || lease::world(Size::Small).1);
+    all.alone::<LeaseHolder>("lease holder", lease_holder::configs);
+    all.world("saga, small bounds", || saga::world(Size::Small).1);
+    all.world("lifecycle, small bounds", || lifecycle::world(Size::Small).1);
     all.alone::<Handoff>("handoff", handoff::configs);
     all.alone::<Successor>("successor", successor::configs);
     all.world("stack", stack::world);
@@ -231,7 +235,12 @@ fn main() -> ExitCode {
     all.world("handoff × successor, quick bounds", || takeover::world(Size::Quick).1);
     all.world("drain × handoff, quick bounds", || replace::world(Size::Quick).1);
     all.world("stack × processes, quick bounds", || processes::world(Size::Quick).1);
+    all.world("stack, a diamond, quick bounds", || processes::diamond(Size::Quick).1);
+    all.world("drain × host, quick bounds", || serve::world(Size::Quick).1);
+    all.world("relays × tunnels, quick bounds", || fleet::world(Size::Quick).1);
     all.world("rows × peers, quick bounds", || rows::Rows::new(rows::bounds(Size::Quick).1));
+    all.world("lease × holders, small bounds", || holders::Holders::new(holders::bounds(Size::Small).1));
+    all.world("saga × crash, quick bounds", || recovery::Recovery::new(recovery::bounds(Size::Quick).1));
     if let Some(file) = file {
         let rows: Vec<String> = all.rows.iter().map(Row::json).collect();
         let text = format!("{{\"threads\": {THREADS}, \"rounds\": {rounds}, \"models\": [\n  {}\n]}}\n", rows.join(",\n  "));
