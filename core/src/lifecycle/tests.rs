@@ -1,5 +1,5 @@
 use super::*;
-use crate::Machine;
+use crate::{Machine, Rules};
 
 #[test]
 fn y3_a_config_is_refused_where_its_parts_contradict_each_other() {
@@ -34,4 +34,11 @@ fn y1_what_a_stop_takes_back_counts_in_the_kill_budget() {
         Lifecycle::new(Config { drain, ..Config::default() }, 1, 0).is_ok()
     };
     assert_eq!([within(27_000), within(27_001)], [false, true]);
+}
+
+#[test]
+fn the_draws_of_its_lease_can_be_chosen() {
+    let draws = |lease| Lifecycle::new(Config { lease, ..Config::default() }, 1, 0).unwrap().random().is_some();
+    let lease = lease_holder::Config { drain: 30_000, release_limit: 1_000, ..Default::default() };
+    assert_eq!([draws(None), draws(Some(lease))], [false, true]);
 }
