@@ -24,22 +24,41 @@ use switches::{Blame, Mutant, Rewritten};
 /// The checks, the cheapest first: a package and a target of its tests, where its own name means its unit tests.
 const CHECKS: &[(&str, &str)] = &[
     ("tidegate-boundary", "vectors"),
-    ("tidegate-boundary", "records"),
+    ("tidegate-boundary", "pinned"),
     ("tidegate-fuzz", "corpus"),
     ("tidegate", "tidegate"),
     ("tidegate", "lease"),
     ("tidegate", "saga"),
     ("tidegate", "fleet"),
     ("tidegate", "laws"),
+    ("tidegate-verify", EXPLORER),
     ("tidegate", "saga_matrix"),
 ];
+/// No test, but a program: it explores every model at small bounds, as a test does.
+const EXPLORER: &str = "tidegate-verify";
 /// What the checks are made of; nothing else is copied.
 const COPIED: &[&str] = &["Cargo.lock", ".cargo", "core", "boundary", "fuzz", "verify", "vectors", "docs"];
 /// How much longer than without a mutant a check may run before it is an endless loop, and by how many seconds
 /// besides: seconds of the processor, so what else the computer does is not counted.
 const PATIENCE: (u64, u64) = (5, 5);
 /// An endless loop is not to take the computer's memory with it. Kilobytes.
-const MEMORY: u64 = 4_000_000;
+const MEMORY: u64 = 6_000_000;
+
+/// What cargo builds for a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Test,
+    Units,
+    Program,
+}
+
+fn kind_of(package: &str, name: &str) -> Kind {
+    match name {
+        EXPLORER => Kind::Program,
+        name if name == package => Kind::Units,
+        _ => Kind::Test,
+    }
+}
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +92,8 @@ impl Outcome {
 #[derive(Debug, Clone)]
 struct Check {
     name: &'static str,
-    /// What chooses some of its tests.
-    part: Option<String>,
+    /// What it is called with: what chooses some of its tests, or a model.
+    part: Vec<String>,
     program: PathBuf,
     folder: PathBuf,
     /// Its time without a mutant. Seconds of the processor.
@@ -111,7 +130,7 @@ fn ended(check: &Check, seconds: u64, variable: (&str, &str)) -> Result<Ended, S
     let Check { program, folder, quits, part, .. } = check;
     let limits = format!("ulimit -v {MEMORY}; ulimit -t {seconds}; exec timeout 900 \"$0\" \"$@\"");
     let mut command = Command::new("sh");
-    command.args(["-c", &limits]).arg(program).arg("--test-threads=2").args(part).current_dir(folder);
+    command.args(["-c", &limits]).arg(program).args(part).current_dir(folder);
     command.env(variable.0, variable.1).env("RUST_BACKTRACE", "0");
     if *quits {
         command.env("TIDEGATE_MUTANT_QUITS", "1");
@@ -120,7 +139,7 @@ fn ended(check: &Check, seconds: u64, variable: (&str, &str)) -> Result<Ended, S
     let status = said(program, command.status())?;
     Ok(match status.code() {
         Some(0) => Ended::Good,
-        Some(101) => Ended::Failed,
+        Some(1 | 101) => Ended::Failed,
         // Out of time or of memory, or of the stack.
         _ => Ended::Endless,
     })
@@ -181,15 +200,15 @@ impl Copy {
     /// Builds these checks; none when the mutant in them does not compile.
     fn checks(&self, which: &[(&'static str, &'static str)], optimised: bool) -> Result<Option<Vec<Check>>, String> {
         let mut built = Vec::new();
-        for units in [false, true] {
-            let wanted: Vec<_> = which.iter().filter(|(package, name)| (package == name) == units).collect();
-            let mut arguments = vec!["test", "--no-run"];
+        for kind in [Kind::Test, Kind::Units, Kind::Program] {
+            let wanted: Vec<_> = which.iter().filter(|(package, name)| kind_of(package, name) == kind).collect();
+            let mut arguments = if kind == Kind::Program { vec!["build"] } else { vec!["test", "--no-run"] };
             for (package, name) in &wanted {
                 arguments.extend(["-p", package]);
-                if units {
-                    arguments.extend(["--lib", "--all-features"]);
-                } else {
-                    arguments.extend(["--test", name]);
+                match kind {
+                    Kind::Test => arguments.extend(["--test", name]),
+                    Kind::Units => arguments.extend(["--lib", "--all-features"]),
+                    Kind::Program => arguments.extend(["--bin", name]),
                 }
             }
             if wanted.is_empty() {
@@ -205,7 +224,7 @@ impl Copy {
                 let path = |value: &Value| PathBuf::from(value.as_str().unwrap_or_default());
                 built.push(Check {
                     name,
-                    part: None,
+                    part: Vec::new(),
                     program: path(&message["executable"]),
                     folder: path(&message["manifest_path"]).parent().unwrap_or(Path::new("/")).to_owned(),
                     time: 0,
@@ -222,7 +241,9 @@ impl Copy {
 /// Runs the check without a mutant: it has to pass, and says how long it takes and whom it reaches. That is written
 /// down beside the program, for a run that goes on.
 fn measure(check: &mut Check) -> Result<(), String> {
-    let part = check.part.clone().unwrap_or_default().replace(':', "");
+    let part = check.part.last().cloned().unwrap_or_default();
+    let letters = part.chars().filter(|letter| letter.is_alphanumeric() || *letter == '×');
+    let part: String = letters.collect();
     let known = check.program.with_extension(format!("{part}.measured"));
     let built = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
     if let Ok(text) = fs::read_to_string(&known)
@@ -254,16 +275,31 @@ fn measure(check: &mut Check) -> Result<(), String> {
     said(&known, fs::write(&known, json!([[check.time], quits, check.reaches]).to_string()))
 }
 
-/// Takes a check apart that has a module of tests for every machine: a mutant then asks only its own.
+/// Takes a check apart that has a part for every machine: a mutant then asks only its own.
 fn parts(check: Check) -> Result<Vec<Check>, String> {
-    if check.name != "laws" {
-        return Ok(vec![check]);
-    }
-    let listed = said(&check.program, Command::new(&check.program).arg("--list").output())?;
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let modules = listed.lines().filter_map(|line| Some(format!("{}::", line.split_once("::")?.0)));
-    let modules: BTreeSet<String> = modules.collect();
-    Ok(modules.into_iter().map(|part| Check { part: Some(part), ..check.clone() }).collect())
+    let of = |part: Vec<String>| Check { part, ..check.clone() };
+    let words = |words: &[&str]| of(words.iter().map(|word| (*word).to_owned()).collect());
+    let said_by = |arguments: &[&str]| -> Result<String, String> {
+        let output = said(&check.program, Command::new(&check.program).args(arguments).output())?;
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    Ok(match check.name {
+        "laws" => {
+            let listed = said_by(&["--list"])?;
+            let modules = listed.lines().filter_map(|line| Some(format!("{}::", line.split_once("::")?.0)));
+            let modules: BTreeSet<String> = modules.collect();
+            modules.iter().map(|module| words(&["--test-threads=2", module])).collect()
+        }
+        EXPLORER => {
+            let listed = said_by(&["--only", ""])?;
+            let (_, models) = listed.trim().split_once("there are: ").ok_or("the explorer lists no models")?;
+            // A name may have a comma in it: `stack, a diamond`.
+            let models = models.replace(", a ", "\u{0}a ");
+            let models = models.split(", ").map(|model| model.replace('\u{0}', ", "));
+            models.map(|model| words(&["--small", "--only", &model])).collect()
+        }
+        _ => vec![words(&["--test-threads=2"])],
+    })
 }
 
 /// Asks the checks, the cheapest first.
@@ -405,7 +441,8 @@ fn alone(copy: &Copy, mutant: &Mutant) -> Result<Outcome, String> {
         outcome = match copy.checks(which, optimised)? {
             None => Outcome::Unviable,
             Some(mut checks) => {
-                checks.iter_mut().for_each(|check| check.time = 60);
+                checks.iter_mut().for_each(|check| check.time = 10);
+                let checks = checks.into_iter().map(parts).collect::<Result<Vec<_>, _>>()?.concat();
                 judge(&checks, 0, false)?
             }
         };
@@ -425,7 +462,9 @@ struct Options {
     jobs: usize,
     /// Checks that are not asked.
     without: Vec<String>,
-    /// Whether to go on with what stands in the results.
+    /// Whether only those are asked that the results call missed, or do not know; the core has to be the same.
+    again: bool,
+    /// Whether to go on with what stands in the results, on what was built for them.
     on: bool,
 }
 
@@ -438,6 +477,7 @@ fn options(workspace: &Path) -> Result<Options, String> {
         only: Vec::new(),
         jobs: 2,
         without: Vec::new(),
+        again: false,
         on: false,
     };
     let mut words = std::env::args().skip(1);
@@ -447,6 +487,7 @@ fn options(workspace: &Path) -> Result<Options, String> {
             "--folder" => options.folder = value()?.into(),
             "--results" => options.results = value()?.into(),
             "--jobs" => options.jobs = value()?.parse().map_err(|_| "--jobs needs a number")?,
+            "--again" => options.again = true,
             "--continue" => options.on = true,
             "--without" => options.without.push(value()?),
             "--only" => options.only.push(value()?),
@@ -497,12 +538,16 @@ fn run() -> Result<bool, String> {
         measure(check)?;
     }
 
-    if !options.on {
-        let _ = fs::remove_file(&options.results);
+    let mut known = String::new();
+    if options.on || options.again {
+        known = fs::read_to_string(&options.results).unwrap_or_default();
     }
-    let known = fs::read_to_string(&options.results).unwrap_or_default();
+    if options.again {
+        known = known.lines().filter(|line| !line.starts_with("missed")).map(|line| format!("{line}\n")).collect();
+    }
+    said(&options.results, fs::write(&options.results, &known))?;
     let known: BTreeSet<&str> = known.lines().filter_map(|line| line.rsplit('\t').next()).collect();
-    let file = fs::File::options().create(true).append(true).open(&options.results);
+    let file = fs::File::options().append(true).open(&options.results);
     let file = said(&options.results, file)?;
     let results = Results { file: Mutex::new(file), path: options.results.clone() };
     // In an order that makes what is done so far a sample of all files.
