@@ -161,7 +161,8 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                         BinOp::Gt(_) => ">",
                         _ => ">=",
                     };
-                    let others = found.iter().map(|mutant| format!("({}, {:?})", mutant.number, mutant.operator()));
+                    let others =
+                        found.iter().map(|mutant| format!("({}, {:?})", mutant.number, mutant.operator()));
                     let others: Vec<_> = others.collect();
                     let after = format!("), {operator:?}, &[{}])", others.join(", "));
                     let edit = self.wrap(around, "crate::mutant::order(&(".into(), after, numbers);
@@ -176,7 +177,10 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                     let mut after = "); ".to_owned();
                     for mutant in &found {
                         let other = format!("{left} {} right", mutant.operator());
-                        after.push_str(&format!("if crate::mutant::is({}) {{ {other} }} else ", mutant.number));
+                        after.push_str(&format!(
+                            "if crate::mutant::is({}) {{ {other} }} else ",
+                            mutant.number
+                        ));
                     }
                     after.push_str(&format!("{{ {left} {operator} right }} }}"));
                     if assigns {

@@ -38,14 +38,16 @@ fn y1_what_a_stop_takes_back_counts_in_the_kill_budget() {
 
 #[test]
 fn the_draws_of_its_lease_can_be_chosen() {
-    let draws = |lease| Lifecycle::new(Config { lease, ..Config::default() }, 1, 0).unwrap().random().is_some();
+    let draws =
+        |lease| Lifecycle::new(Config { lease, ..Config::default() }, 1, 0).unwrap().random().is_some();
     let lease = lease_holder::Config { drain: 30_000, release_limit: 1_000, ..Default::default() };
     assert_eq!([draws(None), draws(Some(lease))], [false, true]);
 }
 
 #[test]
 fn clients_are_accepted_from_the_public_door_to_the_end_of_the_lame_duck() {
-    let config = Config { drain: drain::Config { lame_duck: 100, ..Default::default() }, ..Config::default() };
+    let config =
+        Config { drain: drain::Config { lame_duck: 100, ..Default::default() }, ..Config::default() };
     let mut lifecycle = Lifecycle::new(config, 1, 0).unwrap();
     let mut accepted = vec![lifecycle.accepts()];
     let mut tell = |input: Input| {
@@ -57,7 +59,9 @@ fn clients_are_accepted_from_the_public_door_to_the_end_of_the_lame_duck() {
     let mut step = tell(Input::Boot { successor: false });
     while operation < 10 {
         let begun = step.effects.iter().find_map(|effect| match effect {
-            Effect::Initialise { operation, .. } | Effect::OpenControlDoor { operation, .. } => Some((*operation, false)),
+            Effect::Initialise { operation, .. } | Effect::OpenControlDoor { operation, .. } => {
+                Some((*operation, false))
+            }
             Effect::OpenPublicDoor { operation, .. } => Some((*operation, true)),
             _ => None,
         });
