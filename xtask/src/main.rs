@@ -33,7 +33,7 @@ cargo xtask coverage
     The share of the core's lines that its tests and the vectors run; fails below 95 %.
 cargo xtask fuzz [TARGET …] [--seconds N] [--keep]
     Fuzzes on from the committed corpora: steps, records, journals, texts; --keep adds what is new to them.
-cargo xtask mutants [--shard K/N] [--only TEXT] [--jobs N] [--results FILE]
+cargo xtask mutants [--shard K/N] [--only TEXT] [--again | --continue] [--jobs N] [--results FILE]
     Puts the mutants of the core that cargo-mutants finds to the tests, and says which survive; docs/mutants.md.
 cargo xtask diagrams [--check]
     Draws every machine into docs/diagrams; or says which picture is stale.
@@ -102,7 +102,20 @@ fn main() -> ExitCode {
             )),
             "bless" => process::run(
                 workspace
-                    .command("cargo", &["test", "-p", "tidegate-boundary", "--test", "vectors"])
+                    .command(
+                        "cargo",
+                        &[
+                            "test",
+                            "-p",
+                            "tidegate-boundary",
+                            "--test",
+                            "vectors",
+                            "--test",
+                            "pinned",
+                            "--",
+                            "--test-threads=1",
+                        ],
+                    )
                     .env("TIDEGATE_BLESS", "1"),
             ),
             "help" | "--help" | "-h" => {
