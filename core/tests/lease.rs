@@ -1257,3 +1257,11 @@ fn whatever_the_row_and_the_command_a_refusal_changes_nothing_and_epochs_only_gr
         }
     }
 }
+
+#[test]
+fn h7_a_second_word_about_a_handoff_does_not_end_what_the_first_allowed() {
+    let mut fence = Fence::at(4);
+    fence.hand_over(5, 100);
+    fence.hand_over(5, 200);
+    assert!(fence.admits(4, 99) && !fence.admits(4, 100) && fence.admits(5, 300));
+}

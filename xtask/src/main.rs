@@ -33,6 +33,8 @@ cargo xtask coverage
     The share of the core's lines that its tests and the vectors run; fails below 95 %.
 cargo xtask fuzz [TARGET …] [--seconds N] [--keep]
     Fuzzes on from the committed corpora: steps, records, journals, texts; --keep adds what is new to them.
+cargo xtask mutants [--shard K/N] [--only TEXT] [--again | --continue] [--jobs N] [--results FILE]
+    Puts the mutants of the core that cargo-mutants finds to the tests, and says which survive; docs/mutants.md.
 cargo xtask diagrams [--check]
     Draws every machine into docs/diagrams; or says which picture is stale.
 cargo xtask setup
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
             "diagrams" => diagrams(&workspace, &rest),
             "coverage" => proof::coverage(&workspace),
             "fuzz" => proof::fuzz(&workspace, &rest),
+            "mutants" => proof::mutants(&workspace, &rest),
             "setup" => setup::everything(&workspace).map(|()| 0),
             "wasm" => setup::npm_packages(&workspace)
                 .and_then(|()| wasm::build(&workspace))
@@ -97,11 +100,13 @@ fn main() -> ExitCode {
                 "cargo",
                 &["run", "-q", "-p", "tidegate-boundary", "--bin", "types", "--", "--write"],
             )),
-            "bless" => process::run(
-                workspace
-                    .command("cargo", &["test", "-p", "tidegate-boundary", "--test", "vectors"])
-                    .env("TIDEGATE_BLESS", "1"),
-            ),
+            // What is pinned is read from the vectors, which therefore come first.
+            "bless" => ["vectors", "pinned"].iter().try_fold(0, |code, test| {
+                let arguments = ["test", "-p", "tidegate-boundary", "--test", test, "--", "--test-threads=1"];
+                let mut bless = workspace.command("cargo", &arguments);
+                bless.env("TIDEGATE_BLESS", "1");
+                process::run(bless).map(|next| code.max(next))
+            }),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}");
                 Ok(0)

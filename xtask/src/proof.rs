@@ -91,3 +91,10 @@ pub fn fuzz(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
     }
     Ok(0)
 }
+
+/// `cargo xtask mutants`: puts every mutant of the core that cargo-mutants finds to the tests.
+pub fn mutants(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
+    cargo_program("cargo-mutants")?;
+    let run = ["run", "--quiet", "-p", "tidegate-mutants", "--"];
+    process::run(workspace.command("cargo", &[&run[..], arguments].concat()))
+}

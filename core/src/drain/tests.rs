@@ -739,6 +739,9 @@ fn d9_the_message_of_an_impossible_budget_shows_the_whole_sum_and_what_to_lower(
     );
     let faults = Drain::new(Config { kill_budget: 25_000, ..config.clone() }, 0, 0).unwrap_err();
     assert!(faults.list()[0].message.contains("lower grace to 13999 ms or less"), "{faults}");
+    // Without any grace it would fit: that is no advice.
+    let faults = Drain::new(Config { kill_budget: 11_001, ..config.clone() }, 0, 0).unwrap_err();
+    assert!(faults.list()[0].message.contains("lower the terms by 20000 ms in all"), "{faults}");
     for kill_budget in [31_000, 31_001] {
         let fits = Drain::new(Config { kill_budget, ..config.clone() }, 0, 0).is_ok();
         assert_eq!(fits, kill_budget == 31_001, "the budget must be more than the sum");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Machine;
+use crate::{Machine, Rules};
 
 #[test]
 fn y3_a_config_is_refused_where_its_parts_contradict_each_other() {
@@ -34,4 +34,48 @@ fn y1_what_a_stop_takes_back_counts_in_the_kill_budget() {
         Lifecycle::new(Config { drain, ..Config::default() }, 1, 0).is_ok()
     };
     assert_eq!([within(27_000), within(27_001)], [false, true]);
+}
+
+#[test]
+fn the_draws_of_its_lease_can_be_chosen() {
+    let draws =
+        |lease| Lifecycle::new(Config { lease, ..Config::default() }, 1, 0).unwrap().random().is_some();
+    let lease = lease_holder::Config { drain: 30_000, release_limit: 1_000, ..Default::default() };
+    assert_eq!([draws(None), draws(Some(lease))], [false, true]);
+}
+
+#[test]
+fn clients_are_accepted_from_the_public_door_to_the_end_of_the_lame_duck() {
+    let config =
+        Config { drain: drain::Config { lame_duck: 100, ..Default::default() }, ..Config::default() };
+    let mut lifecycle = Lifecycle::new(config, 1, 0).unwrap();
+    let mut accepted = vec![lifecycle.accepts()];
+    let mut tell = |input: Input| {
+        let step = lifecycle.handle(0, &input).unwrap();
+        accepted.push(lifecycle.accepts());
+        step
+    };
+    let mut operation = 0;
+    let mut step = tell(Input::Boot { successor: false });
+    while operation < 10 {
+        let begun = step.effects.iter().find_map(|effect| match effect {
+            Effect::Initialise { operation, .. } | Effect::OpenControlDoor { operation, .. } => {
+                Some((*operation, false))
+            }
+            Effect::OpenPublicDoor { operation, .. } => Some((*operation, true)),
+            _ => None,
+        });
+        let Some((next, public)) = begun else { break };
+        operation = next;
+        step = tell(Input::Done { operation });
+        if public {
+            break;
+        }
+    }
+    tell(Input::Stop { intent: Intent::Restart });
+    let wake = lifecycle.deadline().unwrap();
+    lifecycle.tick(wake.at).unwrap();
+    accepted.push(lifecycle.accepts());
+    // Not while it boots until the door is told to open, then until the lame duck is over.
+    assert_eq!(accepted, [false, false, false, true, true, true, false]);
 }

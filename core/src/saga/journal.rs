@@ -401,4 +401,19 @@ mod tests {
         assert_eq!(FrameFault::UnknownVersion(7).to_string(), unknown);
         assert_eq!(FrameFault::TooLong.to_string(), "the payload is longer than 1048576 bytes");
     }
+
+    #[test]
+    fn a_beginning_that_is_cut_short_is_told_from_one_that_is_wrong() {
+        assert_eq!(decode(b"TG"), Err(FrameFault::Short));
+        assert_eq!(decode(b"GT"), Err(FrameFault::Corrupt(0)));
+        assert_eq!(decode(b"TGJ1\x01"), Err(FrameFault::Short));
+    }
+
+    #[test]
+    fn the_letters_of_a_beginning_in_a_torn_record_are_no_record() {
+        let (bytes, _) = three();
+        let torn = frame(4, b"says TGJ1 and then more");
+        let journal = [bytes.as_slice(), &torn[..torn.len() - 1]].concat();
+        assert_eq!(read(&journal).map(|journal| journal.torn), Ok(true));
+    }
 }

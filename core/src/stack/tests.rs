@@ -487,6 +487,17 @@ fn message(config: &Config) -> String {
 }
 
 #[test]
+fn of_too_many_components_that_alone_is_said() {
+    let ring = |count: u64| {
+        let name = |index: u64| format!("c{}", index % count);
+        let components = (0..count).map(|index| named(&name(index), &[&name(index + 1)])).collect();
+        Config { components, kill_budget: 1, ..Config::default() }
+    };
+    assert!(message(&ring(MOST_COMPONENTS)).contains("c0 after c1"), "{}", message(&ring(MOST_COMPONENTS)));
+    assert!(message(&ring(MOST_COMPONENTS + 1)).contains("components"));
+}
+
+#[test]
 fn a_cycle_is_shown_as_a_path() {
     let components = vec![
         named("top", &["a"]),
@@ -568,4 +579,14 @@ fn a_component_that_is_the_cause_of_a_stop_is_named() {
     stack.handle(1, &Input::Failed { operation: 1 }).unwrap();
     assert_eq!(stack.explain().because, "`base` failed while starting");
     assert_eq!(stack.state(), "stopped");
+}
+
+#[test]
+fn a_component_may_take_all_of_its_limit_to_drain_and_no_more() {
+    let config = |drain_time| {
+        let component = Component { drain: true, drain_limit: 2_000, drain_time, ..named("router", &[]) };
+        Config { components: vec![component], ..Config::default() }
+    };
+    assert!(Stack::new(config(2_000), 0, 0).is_ok());
+    assert!(message(&config(2_001)).contains("longer than `drain_limit`"));
 }
