@@ -78,6 +78,15 @@ pub struct Resource {
     freed: bool,
     /// An undo or a fallback was begun.
     undoing: bool,
+    /// An undo landed whose executor had been superseded: nobody who reports hears of it.
+    unheard: bool,
+}
+
+impl Resource {
+    /// By the hands of an operator.
+    fn settle(&mut self, present: bool) {
+        (self.present, self.took, self.fenced) = (present, present, !present);
+    }
 }
 
 /// A process that executes the saga.
@@ -290,6 +299,9 @@ impl Recovery {
         if kind == SagaRecord::Unwinding {
             at.cause = Some((value, step, attempt));
         }
+        if let (SagaRecord::Resolved, Some(step), 1) = (kind, step, value) {
+            at.resources[step as usize].settle(true);
+        }
         let input = Input::Replay { sequence, kind, step, attempt, value };
         let journal = at.journal.edit(&self.pool);
         let read = journal.handle(0, &input);
@@ -298,6 +310,16 @@ impl Recovery {
             read.is_ok_and(|step| step.effects.is_empty()) && journal.phase() != Phase::Refused,
         );
         at.last = Some(entry);
+        if kind == SagaRecord::Stuck && at.operators == 0 {
+            // When it is said; later an undo of an executor that was superseded may land.
+            for (step, reason) in at.journal.get(&self.pool).leaked() {
+                let certain = matches!(reason, LeakReason::StillThere | LeakReason::Unfinished);
+                if certain || !at.unsure {
+                    let resource = at.resources[step as usize];
+                    watch.check(EXACT, resource.present || resource.unheard);
+                }
+            }
+        }
     }
 
     /// The process is gone; nobody waits for what it asked.
@@ -319,6 +341,8 @@ impl Recovery {
     fn land(&self, at: &mut Working, call: Call, watch: &mut Watch) -> bool {
         let settings = self.settings(at, call.step);
         let (fenced, idempotent) = (settings.fenced, settings.idempotent);
+        let token = call.caller.and_then(|caller| at.executors.get(usize::from(caller))).map(|one| one.token);
+        let superseded = token != Some(at.token);
         let resource = &mut at.resources[usize::from(call.step)];
         match call.work {
             Work::Do if fenced && resource.fenced => return false,
@@ -327,7 +351,10 @@ impl Recovery {
                 watch.check(ONCE, !resource.took);
                 (resource.present, resource.took, resource.freed) = (true, true, false);
             }
-            Work::Undo => (resource.present, resource.fenced, resource.freed) = (false, true, true),
+            Work::Undo => {
+                (resource.present, resource.fenced, resource.freed) = (false, true, true);
+                resource.unheard |= superseded;
+            }
             Work::FallBack => (resource.present, resource.fenced) = (false, true),
             Work::Verify => {}
         }
@@ -656,10 +683,12 @@ impl World for Recovery {
             }
             Action::Resolve(who, step, present) => {
                 at.operators += 1;
-                // By hand: nothing is on its way any more.
+                // By hand: nothing is on its way any more. What is put there counts from its record on, before which
+                // nobody could know of it.
                 at.calls.retain(|call| u32::from(call.step) != step);
-                let resource = &mut at.resources[step as usize];
-                (resource.present, resource.took, resource.fenced) = (present, present, !present);
+                if !present {
+                    at.resources[step as usize].settle(false);
+                }
                 self.tell(at, who, &Input::Resolve { step, present }, moment);
             }
         }
@@ -710,12 +739,6 @@ impl World for Recovery {
             Phase::Stuck | Phase::Unfinished => {
                 let named = |step: usize| journal.leaked().any(|(leaked, _)| leaked as usize == step);
                 watch.check(NAMED, self.residue(state).all(named));
-                for (step, reason) in journal.leaked() {
-                    let certain = matches!(reason, LeakReason::StillThere | LeakReason::Unfinished);
-                    if (certain || !state.unsure) && state.operators == 0 {
-                        watch.check(EXACT, state.resources[step as usize].present);
-                    }
-                }
             }
             _ => {}
         }

@@ -720,9 +720,9 @@ pub fn bounds(size: super::Size) -> (&'static str, Bounds) {
             Bounds { connections: 2, opened: 2, messages: 1, doubles: 0, restarts: 1, drains: false },
         ),
         super::Size::Full => (
-            "2 relays; ≤ 2 connections, 2 messages at a time, 1 doubled; 2 connections before the faults end; 1 restart, \
-             1 drain",
-            Bounds { connections: 2, opened: 2, messages: 2, doubles: 0, restarts: 0, drains: false },
+            "2 relays; ≤ 2 connections, 1 message at a time, 1 doubled; 2 connections before the faults end; 1 restart, \
+             drains",
+            Bounds { connections: 2, opened: 2, messages: 1, doubles: 1, restarts: 1, drains: true },
         ),
     }
 }

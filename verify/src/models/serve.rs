@@ -323,6 +323,10 @@ impl World for Serve {
             }
             Action::Busy => {
                 (host.idle, host.requests) = (host.idle - 1, host.requests + 1);
+                if before >= Phase::Releasing {
+                    // A host that is late with its cut lets it in after the last count: nobody asks for another.
+                    host.truth = 0;
+                }
                 changed(host);
                 return true;
             }
@@ -501,8 +505,8 @@ pub fn world(size: Size) -> (&'static str, Serve) {
             Serve::new(plain, Bounds { requests: 1, tunnels: 1, arrivals: 1 }),
         ),
         Size::Full => (
-            "≤ 1 request, 1 idle connection and 2 tunnels; 1 arrival after the begin; 0 or 2 steps",
-            Serve::new([plain, stepped].concat(), Bounds { requests: 1, tunnels: 2, arrivals: 1 }),
+            "≤ 1 request, 1 idle connection and 2 tunnels; no arrival after the begin; 0 or 2 steps",
+            Serve::new([plain, stepped].concat(), Bounds { requests: 1, tunnels: 2, arrivals: 0 }),
         ),
     }
 }
