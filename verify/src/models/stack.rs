@@ -127,7 +127,8 @@ impl Alone for Stack {
     }
 }
 
-/// Two in a row: the first is started again, the second drains and can be replaced.
+/// Two in a row: the first is started again, the second drains and can be replaced. Then the same with a first that is
+/// ready after a delay, and with a second that takes longer to get ready than the first takes to be started again.
 #[must_use]
 pub fn configs() -> Vec<Config> {
     let component = Component {
@@ -143,6 +144,15 @@ pub fn configs() -> Vec<Config> {
         ..Component::default()
     };
     let engine = Component { name: "engine".into(), ready: Readiness::Socket, ..component.clone() };
+    let slow = Component {
+        name: "slow".into(),
+        after: vec!["engine".into()],
+        ready: Readiness::Socket,
+        ready_limit: 500,
+        restart: Restart::Never,
+        ..component.clone()
+    };
+    let delayed = Component { ready: Readiness::Delay, ..engine.clone() };
     let router = Component {
         name: "router".into(),
         after: vec!["engine".into()],
@@ -152,8 +162,8 @@ pub fn configs() -> Vec<Config> {
         upgradable: true,
         ..component
     };
-    vec![Config {
-        components: vec![engine, router],
+    let config = |components| Config {
+        components,
         spawn_limit: 100,
         kill_limit: 100,
         reap_limit: 100,
@@ -161,11 +171,13 @@ pub fn configs() -> Vec<Config> {
         margin: 100,
         signal_merge: 100,
         restart_exit_code: 0,
-    }]
+    };
+    let orders = [vec![engine.clone(), router.clone()], vec![delayed, router], vec![engine, slow]];
+    orders.map(config).into()
 }
 
 /// The bounds, in words.
-pub const BOUNDS: &str = "any host; 2 components in a row, ≤ 1 older generation; ticks on time and late";
+pub const BOUNDS: &str = "any host; 2 components in a row, in 3 settings, ≤ 1 older generation; ticks on time and late";
 
 /// Any host, with at most one older generation of a component.
 #[must_use]
