@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::alone::AloneWorld;
 use crate::claim::{Claim, Options, prove};
 use crate::models::{
-    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, stack, successor, tunnel,
+    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, saga, stack, successor, tunnel,
 };
 use crate::vectors;
 use crate::world::{Subject, Transition, transitions};
@@ -93,6 +93,17 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("tunnel", "stable", &["up"]),
     // The old connection outlives whatever becomes of the new one.
     ("tunnel", "finish-limit", &["preparing", "dialing", "accepting", "up", "moving", "waiting", "offline"]),
+    // A saga that is halted begins nothing, but what is under way or due goes on; only its journal is not waited for.
+    ("saga", "append-limit", &["running", "unwinding"]),
+    // A do that is under way outlives the cause of the rollback.
+    ("saga", "do-limit", &["running", "unwinding", "halted"]),
+    ("saga", "do-retry", &["running", "halted"]),
+    ("saga", "undo-limit", &["unwinding", "halted"]),
+    ("saga", "undo-due", &["unwinding", "halted"]),
+    // A pivot is probed before anything is undone.
+    ("saga", "verify-limit", &["running", "unwinding", "halted"]),
+    ("saga", "verify-due", &["running", "unwinding", "halted"]),
+    ("saga", "rollback-deadline", &["unwinding", "halted"]),
 ];
 
 /// What was taken and what was not.
@@ -144,6 +155,7 @@ pub fn report(claims: &[Claim]) -> usize {
         ("handoff", of::<tidegate::handoff::Handoff>(claims)),
         ("successor", of::<tidegate::successor::Successor>(claims)),
         ("stack", of::<tidegate::stack::Stack>(claims)),
+        ("saga", of::<tidegate::saga::Saga>(claims)),
     ];
     println!("\ntransitions (state, input or timer, next state) that were taken:");
     for (machine, coverage) in &all {
@@ -178,6 +190,7 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             options,
         ),
         prove("stack", "", stack::world(), options),
+        prove("saga", "", saga::world(Size::Small).1, options),
         prove("lease", "", lease::world(Size::Small).1, options),
         prove(
             "lease-holder",

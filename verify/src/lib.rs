@@ -19,6 +19,7 @@ pub mod machines {
     pub use tidegate::drain::Drain;
     pub use tidegate::handoff::Handoff;
     pub use tidegate::peer::Peer;
+    pub use tidegate::saga::Saga;
     pub use tidegate::stack::Stack;
     pub use tidegate::successor::Successor;
     pub use tidegate::tunnel::Tunnel;
