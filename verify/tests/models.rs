@@ -99,9 +99,21 @@ fn the_committed_vectors_are_those_that_the_graphs_give() {
     assert_eq!(scripts::<Handoff>(handoff::configs()), read("generated-handoff.json"));
     assert_eq!(scripts::<Successor>(successor::configs()), read("generated-successor.json"));
     let index: Value = serde_json::from_str(&read("index.json")).unwrap();
-    for machine in
-        ["backoff", "directory", "drain", "handoff", "peer", "saga", "stack", "successor", "tunnel"]
-    {
+    let machines = [
+        "backoff",
+        "directory",
+        "drain",
+        "handoff",
+        "lease",
+        "lease-holder",
+        "lifecycle",
+        "peer",
+        "saga",
+        "stack",
+        "successor",
+        "tunnel",
+    ];
+    for machine in machines {
         let name = format!("generated-{machine}.json");
         let file: Value = serde_json::from_str(&read(&name)).unwrap();
         assert_eq!(index["files"][&name], file["scripts"].as_array().unwrap().len(), "{name}");
