@@ -3,6 +3,11 @@
 //! A transition is a state, an input's type or a timer, and the next state. Every input can be said in every state, so
 //! each of these pairs has to be taken. A timer can only fire where a machine arms it: [`ARMED`] says where, in the
 //! words of each machine's own documentation, and what the exploration saw has to be exactly that.
+//!
+//! Of the lifecycle nothing of the kind is claimed, and what it took is only counted: its model offers the inputs that
+//! matter in a state and not all of them, and each part by itself, so that a successor with a lease, of which alone
+//! `lease-due` is armed, is not in it. What its parts do is covered with the parts. Its generated scripts take what
+//! the small bounds do, in which there is no handoff.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +16,8 @@ use serde_json::Value;
 use crate::alone::AloneWorld;
 use crate::claim::{Claim, Options, prove};
 use crate::models::{
-    Size, backoff, directory, drain, handoff, lease, lease_holder, peer, stack, successor, tunnel,
+    Size, backoff, directory, drain, handoff, lease, lease_holder, lifecycle, peer, saga, stack, successor,
+    tunnel,
 };
 use crate::vectors;
 use crate::world::{Subject, Transition, transitions};
@@ -93,6 +99,17 @@ const ARMED: &[(&str, &str, &[&str])] = &[
     ("tunnel", "stable", &["up"]),
     // The old connection outlives whatever becomes of the new one.
     ("tunnel", "finish-limit", &["preparing", "dialing", "accepting", "up", "moving", "waiting", "offline"]),
+    // A saga that is halted begins nothing, but what is under way or due goes on; only its journal is not waited for.
+    ("saga", "append-limit", &["running", "unwinding"]),
+    // A do that is under way outlives the cause of the rollback.
+    ("saga", "do-limit", &["running", "unwinding", "halted"]),
+    ("saga", "do-retry", &["running", "halted"]),
+    ("saga", "undo-limit", &["unwinding", "halted"]),
+    ("saga", "undo-due", &["unwinding", "halted"]),
+    // A pivot is probed before anything is undone.
+    ("saga", "verify-limit", &["running", "unwinding", "halted"]),
+    ("saga", "verify-due", &["running", "unwinding", "halted"]),
+    ("saga", "rollback-deadline", &["unwinding", "halted"]),
 ];
 
 /// What was taken and what was not.
@@ -144,12 +161,15 @@ pub fn report(claims: &[Claim]) -> usize {
         ("handoff", of::<tidegate::handoff::Handoff>(claims)),
         ("successor", of::<tidegate::successor::Successor>(claims)),
         ("stack", of::<tidegate::stack::Stack>(claims)),
+        ("saga", of::<tidegate::saga::Saga>(claims)),
     ];
     println!("\ntransitions (state, input or timer, next state) that were taken:");
     for (machine, coverage) in &all {
         println!("  {machine}: {}, {} pairs amiss", coverage.taken.len(), coverage.faults.len());
         coverage.faults.iter().for_each(|fault| println!("    {fault}"));
     }
+    let offered = of::<tidegate::lifecycle::Lifecycle>(claims);
+    println!("  lifecycle: {}, no claim that these are all", offered.taken.len());
     all.iter().map(|(_, coverage)| coverage.faults.len()).sum()
 }
 
@@ -178,6 +198,8 @@ pub fn generated(options: Options) -> Result<BTreeMap<&'static str, Vec<Value>>,
             options,
         ),
         prove("stack", "", stack::world(), options),
+        prove("saga", "", saga::world(Size::Small).1, options),
+        prove("lifecycle", "", lifecycle::world(Size::Small).1, options),
         prove("lease", "", lease::world(Size::Small).1, options),
         prove(
             "lease-holder",

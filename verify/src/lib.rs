@@ -20,6 +20,7 @@ pub mod machines {
     pub use tidegate::handoff::Handoff;
     pub use tidegate::lease_holder::LeaseHolder;
     pub use tidegate::peer::Peer;
+    pub use tidegate::saga::Saga;
     pub use tidegate::stack::Stack;
     pub use tidegate::successor::Successor;
     pub use tidegate::tunnel::Tunnel;

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tidegate_verify::alone::{Alone, AloneWorld};
 use tidegate_verify::claim::Options;
+use tidegate_verify::coverage;
 use tidegate_verify::explore::{Limits, Model, explore};
-use tidegate_verify::machines::{Backoff, Directory, Handoff, Peer, Successor};
+use tidegate_verify::machines::{Backoff, Directory, Handoff, Peer, Saga, Successor};
 use tidegate_verify::models::{Size, all, backoff, directory, handoff, peer, successor};
 use tidegate_verify::vectors::{self, answered};
 use tidegate_verify::world::{Explored, World, replay};
@@ -27,6 +28,14 @@ fn every_model_holds_at_small_bounds_with_a_witness_for_everything() {
         assert!(faults.is_empty(), "{}: {}", entry.name, faults.join("\n"));
         assert!(claim.complete && claim.states > 0);
     }
+}
+
+#[test]
+fn the_saga_takes_all_that_it_should_at_small_bounds() {
+    let entry = all().into_iter().find(|entry| entry.name == "saga").unwrap();
+    let claim = (entry.prove)(Size::Small, Options::default());
+    let covered = coverage::of::<Saga>(&[claim]);
+    assert!(covered.faults.is_empty(), "{:#?}", covered.faults);
 }
 
 /// A way through the graph, replayed on machines whose times and numbers nobody touches, meets the same states.
@@ -90,7 +99,21 @@ fn the_committed_vectors_are_those_that_the_graphs_give() {
     assert_eq!(scripts::<Handoff>(handoff::configs()), read("generated-handoff.json"));
     assert_eq!(scripts::<Successor>(successor::configs()), read("generated-successor.json"));
     let index: Value = serde_json::from_str(&read("index.json")).unwrap();
-    for machine in ["backoff", "directory", "drain", "handoff", "peer", "stack", "successor", "tunnel"] {
+    let machines = [
+        "backoff",
+        "directory",
+        "drain",
+        "handoff",
+        "lease",
+        "lease-holder",
+        "lifecycle",
+        "peer",
+        "saga",
+        "stack",
+        "successor",
+        "tunnel",
+    ];
+    for machine in machines {
         let name = format!("generated-{machine}.json");
         let file: Value = serde_json::from_str(&read(&name)).unwrap();
         assert_eq!(index["files"][&name], file["scripts"].as_array().unwrap().len(), "{name}");

@@ -473,6 +473,16 @@ fn single() -> Config {
     saga(vec![SagaStep { verify: true, lateness: Some(100), undo_retries: 1, ..step("row", &[]) }])
 }
 
+/// Two steps beside each other, of which one leaves nothing behind: its end is written down while the other is undone,
+/// so the journal may fail during an undo. Whose undo failed is to be undone again only when the rollback has had its
+/// time.
+fn beside() -> Config {
+    let long = Policy { initial: 300, cap: 300, ..step("", &[]).backoff };
+    let row = SagaStep { undo_retries: 1, backoff: long, ..step("row", &[]) };
+    let tell = SagaStep { compensation: Compensation::Nothing, ..step("tell", &[]) };
+    Config { rollback_deadline: 200, ..saga(vec![row, tell]) }
+}
+
 /// Two steps beside each other between two others.
 pub(super) fn diamond() -> Config {
     saga(vec![
@@ -486,7 +496,7 @@ pub(super) fn diamond() -> Config {
 /// The configs at a size.
 #[must_use]
 pub fn configs(size: Size) -> Vec<Config> {
-    let lists = [single(), pivot(), routed(), pivoted()];
+    let lists = [single(), pivot(), beside(), routed(), pivoted()];
     let more = (size == Size::Full).then(diamond);
     lists.into_iter().chain(more).collect()
 }
