@@ -177,7 +177,8 @@ pub fn configs() -> Vec<Config> {
 }
 
 /// The bounds, in words.
-pub const BOUNDS: &str = "any host; 2 components in a row, in 3 settings, ≤ 1 older generation; ticks on time and late";
+pub const BOUNDS: &str =
+    "any host; 2 components in a row, in 3 settings, ≤ 1 older generation; ticks on time and late";
 
 /// Any host, with at most one older generation of a component.
 #[must_use]
