@@ -25,7 +25,7 @@ pub struct Caught {
     pub exploration: Vec<String>,
     /// The vectors that the exploration wrote. They say that something is different now, not that it is wrong.
     pub generated: Vec<String>,
-    /// The digest of a long script: the same.
+    /// The digest of a long script, and what is pinned of explanations and records: the same.
     pub digest: Vec<String>,
 }
 
@@ -128,6 +128,7 @@ fn ask_tests(bench: &Bench, tests: &[Test], bug: Option<&Bug>, caught: &mut Caug
                 ("core", "laws") => &mut caught.laws,
                 ("boundary", "vectors") if name.contains("generated") => &mut caught.generated,
                 ("boundary", "vectors") if name.contains("digest") => &mut caught.digest,
+                ("boundary", "pinned") => &mut caught.digest,
                 ("boundary", "vectors") => &mut caught.vectors,
                 _ => &mut caught.tests,
             };

@@ -86,9 +86,10 @@ pub fn markdown(rows: &[Row], date: &str) -> String {
          Each bug is a small change of the core's source. It is planted alone in a copy of the workspace, and then every\n\
          check is asked: the *tests* of the core, the *laws* that all machines obey (256 cases each), the hand-written\n\
          *vectors*, and the *exploration* of the models at small bounds. The last two columns say whether the vectors that\n\
-         the exploration wrote, and the digest of a long pseudo-random script, changed: they notice a difference without\n\
-         knowing a rule, so they do not count as catching a bug, nor against \"by exploration alone\" (in bold).\n\n\
-         | rule | bug | tests | laws | vectors | exploration | generated | digest |\n\
+         the exploration wrote changed, or the digest of a long pseudo-random script and what is pinned of explanations and\n\
+         records: they notice a difference without knowing a rule, so they do not count as catching a bug, nor against\n\
+         \"by exploration alone\" (in bold).\n\n\
+         | rule | bug | tests | laws | vectors | exploration | generated | digest or pinned |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         summary(rows)
     );
