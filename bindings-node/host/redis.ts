@@ -4,8 +4,8 @@
  *
  * Takes a client of ioredis or of node-redis that is already there; it does not connect, configure or close
  * it. Each command is one script and one round trip, sent by its hash and in full only when the server does
- * not know it yet. Commands of the same kind share a script when they come in one turn of the event loop, or
- * while others are under way: when a thousand hosts reconnect at once, the store sees a few dozen commands.
+ * not know it yet. Commands of the same kind that come in one turn of the event loop share a script: when a
+ * thousand hosts reconnect at once, the store sees a few dozen commands.
  *
  * A client that queues commands while it is disconnected may send them long after they were given up here.
  * That is harmless: a late command meets a later epoch and changes nothing.
@@ -78,8 +78,6 @@ interface Script {
 /** Hosts per script, so that no single one holds the store for long. */
 const LOOK_MOST = 1_000
 const WRITE_MOST = 200
-/** How long commands are gathered while others of their kind are under way. Milliseconds. */
-const GATHER = 5
 
 const [register, renew, unregister, clear, look] = [REGISTER, RENEW, UNREGISTER, CLEAR, LOOK].map(
   (text): Script => ({ text, hash: createHash('sha1').update(text).digest('hex') }),
@@ -92,51 +90,20 @@ interface Waiter {
   finish(row: Owned | undefined): void
 }
 
-interface Asked<Command, Answer> {
-  readonly command: Command
-  resolve(answer: Answer): void
-  reject(error: unknown): void
-}
-
-/**
- * What is asked in one turn of the event loop, or while the commands before it are under way, is sent and answered
- * together. A store that answers slowly holds nobody up for longer than {@link GATHER}.
- */
+/** What is asked in one turn of the event loop, answered together. */
 class Batch<Command, Answer> {
-  #waiting: Asked<Command, Answer>[] = []
-  #underWay = 0
-  #cancel: (() => void) | undefined
+  #waiting: { command: Command; resolve(answer: Answer): void; reject(error: unknown): void }[] = []
 
-  /** `idle`: nothing is asked or under way any more. */
-  constructor(
-    readonly run: (commands: Command[]) => Promise<Answer[]>,
-    readonly idle: () => void = () => {},
-  ) {}
+  constructor(readonly run: (commands: Command[]) => Promise<Answer[]>) {}
 
   add(command: Command): Promise<Answer> {
-    if (this.#waiting.length === 0) {
-      if (this.#underWay === 0) this.#soon()
-      else this.#later()
-    }
+    if (this.#waiting.length === 0) setImmediate(() => void this.#flush())
     return new Promise((resolve, reject) => this.#waiting.push({ command, resolve, reject }))
   }
 
-  #soon(): void {
-    this.#cancel?.()
-    const immediate = setImmediate(() => void this.#flush())
-    this.#cancel = () => clearImmediate(immediate)
-  }
-
-  #later(): void {
-    const timer = setTimeout(() => void this.#flush(), GATHER)
-    this.#cancel = () => clearTimeout(timer)
-  }
-
   async #flush(): Promise<void> {
-    this.#cancel = undefined
     const waiting = this.#waiting
     this.#waiting = []
-    this.#underWay += 1
     try {
       const answers = await this.run(waiting.map(({ command }) => command))
       for (const [n, { resolve, reject }] of waiting.entries()) {
@@ -146,12 +113,6 @@ class Batch<Command, Answer> {
       }
     } catch (error) {
       for (const { reject } of waiting) reject(error)
-    } finally {
-      this.#underWay -= 1
-      if (this.#underWay === 0) {
-        if (this.#waiting.length > 0) this.#soon()
-        else this.idle()
-      }
     }
   }
 }
@@ -166,7 +127,7 @@ export class RedisDirectory implements Directory {
   readonly #pollEvery: number
   readonly #waiting = new Map<string, Set<Waiter>>()
   readonly #looks = new Batch<string, Owned | Vacant>((hosts) => this.#look(hosts))
-  /** Writes that are asked for or under way, by kind and owner. */
+  /** Writes of this turn of the event loop, by kind and owner. */
   readonly #writes = new Map<string, Batch<HeldCommand & { address: string }, Written>>()
   #polling = false
   #pollFailure: DirectoryUnavailable | undefined
@@ -276,10 +237,10 @@ export class RedisDirectory implements Directory {
     const kind = `${script.hash} ${owner.incarnation} ${machine}`
     let batch = this.#writes.get(kind)
     if (!batch) {
-      batch = new Batch(
-        (commands) => this.#writeAll(operation, script, owner, commands),
-        () => this.#writes.delete(kind),
-      )
+      batch = new Batch((commands) => {
+        this.#writes.delete(kind)
+        return this.#writeAll(operation, script, owner, commands)
+      })
       this.#writes.set(kind, batch)
     }
     return await batch.add({ host, owner, epoch, address })

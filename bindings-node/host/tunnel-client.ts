@@ -312,7 +312,14 @@ export class TunnelClient
       limit,
     )
     timer.unref()
-    const context: ProviderContext = { endpoint, refresh, signal: controller.signal }
+    const context: ProviderContext = {
+      endpoint,
+      refresh,
+      // Made when it is asked for, as most providers never do: a signal costs as much as the rest of a dial.
+      get signal() {
+        return controller.signal
+      },
+    }
     const source = this.#endpoints[endpoint] as Provided<string | URL>
     Promise.all([provide(source, context), provide(this.#options.token, context)])
       .then(([url, token]) => {
@@ -327,6 +334,8 @@ export class TunnelClient
       })
       .then((answer) => {
         clearTimeout(timer)
+        // There is nothing left to stop.
+        if (this.#preparing === controller) this.#preparing = undefined
         this.#tell(answer)
       })
   }
