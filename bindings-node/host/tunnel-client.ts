@@ -315,7 +315,7 @@ export class TunnelClient
     const context: ProviderContext = {
       endpoint,
       refresh,
-      // Made when it is asked for, as most providers never do: a signal costs as much as the rest of a dial.
+      // Made when it is asked for, as most providers never do: signals were a tenth of a redial.
       get signal() {
         return controller.signal
       },
