@@ -170,7 +170,8 @@ impl<M: Alone> World for AloneWorld<M> {
     }
 
     fn act(&self, whole: &mut Whole<M>, action: &Action<M::Input>, moment: &mut Moment<'_>) -> bool {
-        let before = whole.machine.get(&self.pool).clone();
+        let before = whole.machine.before(&self.pool);
+        let before: &M = &before;
         let machine = whole.machine.edit(&self.pool);
         let (cause, answer) = match action {
             Action::Input(input) => {
@@ -178,7 +179,7 @@ impl<M: Alone> World for AloneWorld<M> {
                 if M::TOTAL {
                     moment.watch.check(0, answer.is_ok());
                 } else if answer.is_err() {
-                    moment.watch.check(0, *machine == before);
+                    moment.watch.check(0, *machine == *before);
                 }
                 (Cause::Input(input), answer)
             }
@@ -195,7 +196,7 @@ impl<M: Alone> World for AloneWorld<M> {
                 (Cause::Time(passed), moment.tick(self.cells, 0, machine, passed))
             }
         };
-        let seen = Seen { before: &before, cause, answer: &answer, after: machine };
+        let seen = Seen { before, cause, answer: &answer, after: machine };
         M::observe(&mut whole.observer, &seen, 1 + LAWS.len(), moment.watch);
         true
     }

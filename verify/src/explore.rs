@@ -1,19 +1,22 @@
 //! An explicit-state explorer: breadth first, exact states, several threads, the same result every time.
 //!
 //! A run is *complete* only when its frontier is empty. States are kept whole and compared whole: a hash only
-//! says where to look. Each level is worked off in batches of two phases without locks: every worker first
-//! expands its part of the batch, drops what is known already (nobody writes now) and puts the rest into buckets by
-//! shard; then each inserts the buckets of the shards that it owns.
-//! Which worker does what depends on the batch alone, so the numbering of states, the parents and with them the
-//! shortest counterexamples do not depend on timing, nor on how many threads there are.
+//! says where to look. Each level is worked off in batches of two phases: first the states of the batch are expanded,
+//! piece by piece, what is known already is dropped (nobody writes now) and the rest sorted by shard; then the shards
+//! keep what is new, some at a time. A [`crew`](crate::crew) does both, and who is done with a piece takes the next one.
+//! What a piece is, and in which order the pieces are heard, depends on the batch alone, so the numbering of states, the
+//! parents and with them the shortest counterexamples do not depend on timing, nor on how many threads there are.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use crate::crew::{Crew, crew};
 use crate::liveness::LeadsTo;
 
 /// What is explored: situations and what may happen in them.
@@ -32,7 +35,7 @@ pub trait Model: Sync + Sized {
     fn properties(&self) -> Vec<&'static str> {
         Vec::new()
     }
-    /// What the properties have to say about a situation. Called once for each.
+    /// What the properties have to say about a situation. Called once for each, before its successors are asked for.
     fn inspect(&self, _state: &Self::State, _watch: &mut Watch) {}
     /// Whether nothing more need ever happen here. A state without a successor where it must is a violation.
     fn may_end(&self, _state: &Self::State) -> bool {
@@ -62,6 +65,8 @@ pub struct Watch {
     /// The first violation of each property.
     broken: Vec<(usize, Id, u16)>,
     cells: Vec<u64>,
+    /// Those that were touched since they were last asked for.
+    fresh: Vec<usize>,
     from: Id,
     place: u16,
 }
@@ -107,10 +112,11 @@ impl Watch {
 
     /// This transition takes a cell of coverage.
     pub fn cover(&mut self, cell: usize) {
-        if let Some(cell) = self.cells.get_mut(cell)
-            && *cell == UNTOUCHED
+        if let Some(slot) = self.cells.get_mut(cell)
+            && *slot == UNTOUCHED
         {
-            *cell = u64::from(self.from) << 16 | u64::from(self.place);
+            *slot = u64::from(self.from) << 16 | u64::from(self.place);
+            self.fresh.push(cell);
         }
     }
 
@@ -140,9 +146,14 @@ pub type Id = u32;
 
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
-const BATCH: usize = 1 << 13;
-/// Fewer states than this are not worth starting threads for.
-const SMALL: usize = 1 << 9;
+/// So many shards are kept by one thread at a time.
+const GROUP: usize = 1 << 2;
+/// So many states are worked off together for each thread: few enough that they stay at hand.
+const BATCH: usize = 1 << 9;
+/// Into how many pieces a batch is cut for each thread: whoever is done takes another one.
+const PIECES: usize = 8;
+/// Fewer states than this are not worth another thread.
+const SMALLEST: usize = 1 << 4;
 const ROOT: Id = Id::MAX;
 /// How many successors are looked up together.
 const LOOK_UP: usize = 1 << 6;
@@ -173,24 +184,61 @@ struct Shard<S> {
     states: Vec<Vec<(S, u64)>>,
     count: usize,
     parents: Vec<(Id, u16)>,
+    /// What may be new, from each desk.
+    inbox: Vec<Vec<Found<S>>>,
 }
 
-const CHUNK_BITS: usize = 10;
+/// The first chunk of states holds two to the power of this, each further one as many as all before it, up to
+/// [`CHUNK`].
+const FIRST_BITS: u32 = 4;
+const CHUNK_BITS: u32 = 10;
 const CHUNK: usize = 1 << CHUNK_BITS;
 
+/// The chunk of a state, its offset therein, and how many the chunk holds.
+fn place(index: usize) -> (usize, usize, usize) {
+    if index >= CHUNK {
+        let small = (CHUNK_BITS - FIRST_BITS) as usize;
+        return ((index >> CHUNK_BITS) + small, index & (CHUNK - 1), CHUNK);
+    }
+    if index < 1 << FIRST_BITS {
+        return (0, index, 1 << FIRST_BITS);
+    }
+    let log = index.ilog2();
+    ((log - FIRST_BITS + 1) as usize, index - (1 << log), 1 << log)
+}
+
+fn at<S>(chunks: &[Vec<(S, u64)>], index: usize) -> &(S, u64) {
+    let (chunk, offset, _) = place(index);
+    &chunks[chunk][offset]
+}
+
 impl<S> Shard<S> {
-    fn state(&self, index: usize) -> &(S, u64) {
-        &self.states[index >> CHUNK_BITS][index & (CHUNK - 1)]
+    fn new(desks: usize) -> Self {
+        Self {
+            table: HashTable::new(),
+            states: Vec::new(),
+            count: 0,
+            parents: Vec::new(),
+            inbox: (0..desks).map(|_| Vec::new()).collect(),
+        }
     }
 
-    fn push(&mut self, state: S, hash: u64) {
-        if self.count & (CHUNK - 1) == 0 {
-            self.states.push(Vec::with_capacity(CHUNK));
+    fn state(&self, index: usize) -> &(S, u64) {
+        at(&self.states, index)
+    }
+
+    fn insert(&mut self, state: S, hash: u64, parent: (Id, u16)) {
+        let Self { table, states, count, parents, .. } = self;
+        let (_, offset, size) = place(*count);
+        if offset == 0 {
+            states.push(Vec::with_capacity(size));
         }
-        if let Some(last) = self.states.last_mut() {
+        if let Some(last) = states.last_mut() {
             last.push((state, hash));
-            self.count += 1;
         }
+        table.insert_unique(hash, *count as u32, |index| at(states, *index as usize).1);
+        parents.push(parent);
+        *count += 1;
     }
 }
 
@@ -208,11 +256,11 @@ struct Found<S> {
     hash: u64,
     state: S,
     from: Id,
+    /// The place of `from` in its batch.
+    order: u32,
     place: u16,
     class: u8,
 }
-
-type Buckets<S> = Vec<Vec<Found<S>>>;
 
 /// Where an exploration stops short, and what it keeps.
 #[derive(Debug, Clone, Copy)]
@@ -268,65 +316,18 @@ pub struct Graph<'m, M: Model> {
     pub took: Duration,
 }
 
-/// What one worker found in one phase.
-struct Findings {
-    edges: Vec<Edge>,
-    transitions: u64,
-    watch: Watch,
-    /// New ones, or those without a successor.
-    states: Vec<Id>,
-}
-
 /// Explores a model breadth first.
 pub fn explore<'m, M: Model>(model: &'m M, limits: &Limits) -> Graph<'m, M> {
     let start = Instant::now();
-    let properties = model.properties();
     let limits = Limits { states: limits.states.min(MOST_STATES), threads: limits.threads.max(1), ..*limits };
-    let mut graph = Graph {
-        model,
-        shards: (0..SHARDS)
-            .map(|_| Shard { table: HashTable::new(), states: Vec::new(), count: 0, parents: Vec::new() })
-            .collect(),
-        edges: Vec::new(),
-        transitions: 0,
-        depth: 0,
-        complete: false,
-        witnesses: properties.iter().map(|property| (*property, 0)).collect(),
-        violations: Vec::new(),
-        cells: vec![None; model.cells()],
-        took: Duration::ZERO,
-    };
-    let hasher = FixedState::with_seed(0x7469_6465);
-    let mut buckets: Vec<Buckets<M::State>> = vec![empty()];
-    for state in model.initial() {
-        let hash = hasher.hash_one(&state);
-        buckets[0][shard_of(hash)].push(Found { hash, state, from: ROOT, place: 0, class: NO_CLASS });
-    }
-    let mut frontier = graph.insert(&limits, &mut buckets);
-    while !frontier.is_empty() && graph.violations.is_empty() {
-        let mut next = Vec::new();
-        for (done, batch) in frontier.chunks(BATCH).enumerate() {
-            if graph.states() >= limits.states {
-                // What is left of this level stays on the frontier.
-                next.extend(frontier.iter().skip(done * BATCH));
-                break;
-            }
-            graph.expand(&hasher, &limits, batch, &mut buckets);
-            next.append(&mut graph.insert(&limits, &mut buckets));
-        }
-        graph.depth += usize::from(!next.is_empty());
-        frontier = next;
-        if graph.states() >= limits.states {
-            break;
-        }
-    }
-    graph.complete = frontier.is_empty();
+    let search = Search::new(model, &limits);
+    let work = |phase, piece| search.work(phase, piece);
+    let mut graph = crew(limits.threads, work, |crew| search.lead(crew, &limits));
+    let groups =
+        search.groups.into_iter().map(|group| group.into_inner().unwrap_or_else(PoisonError::into_inner));
+    graph.shards = groups.flatten().collect();
     graph.took = start.elapsed();
     graph
-}
-
-fn empty<S>() -> Buckets<S> {
-    (0..SHARDS).map(|_| Vec::new()).collect()
 }
 
 fn shard_of(hash: u64) -> usize {
@@ -347,6 +348,21 @@ fn index(id: Id) -> usize {
 }
 
 impl<'m, M: Model> Graph<'m, M> {
+    fn empty(model: &'m M) -> Self {
+        Self {
+            model,
+            shards: Vec::new(),
+            edges: Vec::new(),
+            transitions: 0,
+            depth: 0,
+            complete: false,
+            witnesses: model.properties().into_iter().map(|property| (property, 0)).collect(),
+            violations: Vec::new(),
+            cells: vec![None; model.cells()],
+            took: Duration::ZERO,
+        }
+    }
+
     /// How many states were found.
     #[must_use]
     pub fn states(&self) -> usize {
@@ -412,137 +428,17 @@ impl<'m, M: Model> Graph<'m, M> {
         }
     }
 
-    /// Phase one: the successors of a batch, by worker and shard. Reads only.
-    /// The buckets are used again and again.
-    fn expand(
-        &mut self,
-        hasher: &FixedState,
-        limits: &Limits,
-        batch: &[Id],
-        buckets: &mut Vec<Buckets<M::State>>,
-    ) {
-        let threads = if batch.len() < SMALL { 1 } else { limits.threads };
-        while buckets.len() < threads {
-            buckets.push(empty());
+    /// Takes over what was found in a piece. Pieces are asked in their order, so the first is always the same one.
+    fn note(&mut self, watch: &mut Watch) {
+        for (total, count) in self.witnesses.iter_mut().zip(&mut watch.counts) {
+            total.1 += std::mem::take(count);
         }
-        let part = batch.len().div_ceil(threads).max(1);
-        let this = &*self;
-        let edges = limits.keep_edges;
-        let parts = batch.chunks(part).zip(buckets.iter_mut());
-        let found =
-            parallel(parts.map(|(ids, buckets)| move || this.expand_part(hasher, edges, ids, buckets)));
-        for Findings { mut edges, transitions, watch, states: ends } in found {
-            self.transitions += transitions;
-            self.edges.append(&mut edges);
-            self.note(watch);
-            for state in ends {
-                self.violate(Violation { property: DEADLOCK, state, transition: None });
+        for cell in watch.fresh.drain(..) {
+            if let Some(known @ None) = self.cells.get_mut(cell) {
+                *known = watch.cells.get(cell).map(|found| ((found >> 16) as Id, (found & 0xffff) as u16));
             }
         }
-    }
-
-    fn expand_part(
-        &self,
-        hasher: &FixedState,
-        keep_edges: bool,
-        ids: &[Id],
-        buckets: &mut Buckets<M::State>,
-    ) -> Findings {
-        let mut watch = Watch::new(self.witnesses.len(), self.cells.len());
-        let (mut next, mut ends, mut edges, mut transitions) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        let mut waiting = Vec::with_capacity(2 * LOOK_UP);
-        for &from in ids {
-            let state = self.state(from);
-            (watch.from, watch.place) = (from, 0);
-            self.model.successors(state, &mut watch, &mut next);
-            if next.is_empty() && !self.model.may_end(state) {
-                ends.push(from);
-            }
-            transitions += next.len() as u64;
-            for (place, (action, state)) in next.drain(..).enumerate() {
-                let class =
-                    if keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
-                let hash = hasher.hash_one(&state);
-                waiting.push(Found { hash, state, from, place: place as u16, class });
-            }
-            if waiting.len() >= LOOK_UP {
-                self.sift(&mut waiting, buckets, keep_edges.then_some(&mut edges));
-            }
-        }
-        self.sift(&mut waiting, buckets, keep_edges.then_some(&mut edges));
-        Findings { edges, transitions, watch, states: ends }
-    }
-
-    /// Drops what is known and puts the rest into its buckets, many at a time: where to look is found for all of them
-    /// before the first is looked at, so that the memory need not be waited for one by one.
-    fn sift(
-        &self,
-        waiting: &mut Vec<Found<M::State>>,
-        buckets: &mut Buckets<M::State>,
-        mut edges: Option<&mut Vec<Edge>>,
-    ) {
-        let mut likely: [Option<u32>; MOST_LOOK_UP] = [None; MOST_LOOK_UP];
-        for (found, likely) in waiting.iter().zip(&mut likely) {
-            *likely = self.shards[shard_of(found.hash)].table.find(found.hash, |_| true).copied();
-        }
-        for (found, likely) in waiting.iter().zip(&mut likely) {
-            let same = |at: &u32| self.shards[shard_of(found.hash)].state(*at as usize).1 == found.hash;
-            *likely = likely.filter(same);
-        }
-        let likely = likely.into_iter().chain(std::iter::repeat(None));
-        for (found, likely) in waiting.drain(..).zip(likely) {
-            let at = shard_of(found.hash);
-            let shard = &self.shards[at];
-            let known = match likely {
-                Some(index) if shard.state(index as usize).0 == found.state => Some(index),
-                _ => shard.find(found.hash, &found.state),
-            };
-            match (known, &mut edges) {
-                (None, _) => buckets[at].push(found),
-                (Some(index), Some(edges)) => {
-                    let Found { from, place, class, .. } = found;
-                    edges.push(Edge { from, to: id(at, index as usize), place, class });
-                }
-                (Some(_), None) => {}
-            }
-        }
-    }
-
-    /// Phase two: keeps what is new; answers the new states' numbers. Each worker has its own shards.
-    fn insert(&mut self, limits: &Limits, buckets: &mut [Buckets<M::State>]) -> Vec<Id> {
-        let found: usize = buckets.iter().flatten().map(Vec::len).sum();
-        let threads = if found < SMALL { 1 } else { limits.threads };
-        let part = SHARDS.div_ceil(threads);
-        // By shard instead of by worker, without moving a state.
-        let mut by_shard: Vec<Vec<&mut Vec<Found<M::State>>>> = (0..SHARDS).map(|_| Vec::new()).collect();
-        for worker in buckets {
-            by_shard.iter_mut().zip(worker).for_each(|(shard, bucket)| shard.push(bucket));
-        }
-        let (model, properties, edges) = (self.model, self.witnesses.len(), limits.keep_edges);
-        let work = self.shards.chunks_mut(part).zip(by_shard.chunks_mut(part)).enumerate();
-        let kept = parallel(work.map(|(worker, (shards, found))| {
-            move || keep(model, properties, edges, worker * part, shards, found)
-        }));
-        let mut new = Vec::new();
-        for Findings { mut edges, watch, states: mut ids, .. } in kept {
-            new.append(&mut ids);
-            self.edges.append(&mut edges);
-            self.note(watch);
-        }
-        new
-    }
-
-    /// Takes over what a worker found. Workers are asked in their order, so the first is always the same one.
-    fn note(&mut self, watch: Watch) {
-        for (total, count) in self.witnesses.iter_mut().zip(watch.counts) {
-            total.1 += count;
-        }
-        for (known, found) in self.cells.iter_mut().zip(watch.cells) {
-            if known.is_none() && found != UNTOUCHED {
-                *known = Some(((found >> 16) as Id, (found & 0xffff) as u16));
-            }
-        }
-        for (property, state, place) in watch.broken {
+        for (property, state, place) in watch.broken.drain(..) {
             let property = self.witnesses[property].0;
             self.violate(Violation { property, state, transition: (place != NO_PLACE).then_some(place) });
         }
@@ -555,56 +451,279 @@ impl<'m, M: Model> Graph<'m, M> {
     }
 }
 
-/// Runs each piece of work on a thread of its own, the first on this one.
-fn parallel<T: Send, F: FnOnce() -> T + Send>(work: impl Iterator<Item = F>) -> Vec<T> {
-    std::thread::scope(|scope| {
-        let mut work = work;
-        let Some(first) = work.next() else { return Vec::new() };
-        let others: Vec<_> = work.map(|other| scope.spawn(other)).collect();
-        let mut done = vec![first()];
-        done.extend(others.into_iter().map(|other| match other.join() {
-            Ok(found) => found,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }));
-        done
-    })
+/// What of a phase is worked off by one thread or another.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// So many states of the batch are a piece: their successors are found, and what is known of these is dropped.
+    Expand(usize),
+    /// So many groups of shards are a piece: they keep what is new.
+    Keep(usize),
 }
 
-fn keep<M: Model>(
-    model: &M,
-    properties: usize,
+/// The states of a batch, among those of the frontier.
+#[derive(Debug, Default)]
+struct Batch {
+    frontier: Vec<Id>,
+    range: Range<usize>,
+}
+
+/// Where one piece of a phase is worked off, and what was found. It is used again and again.
+struct Desk<M: Model> {
+    watch: Watch,
+    next: Vec<(M::Action, M::State)>,
+    waiting: Vec<Found<M::State>>,
+    /// What is new, as far as is known, by shard.
+    new: Vec<Vec<Found<M::State>>>,
+    /// States without a successor that may not end.
+    ends: Vec<Id>,
+    edges: Vec<Edge>,
+    transitions: u64,
+}
+
+impl<M: Model> Desk<M> {
+    fn at(watch: Watch) -> Mutex<Self> {
+        Mutex::new(Self {
+            watch,
+            next: Vec::new(),
+            waiting: Vec::new(),
+            new: (0..SHARDS).map(|_| Vec::new()).collect(),
+            ends: Vec::new(),
+            edges: Vec::new(),
+            transitions: 0,
+        })
+    }
+}
+
+/// What was kept in a group of shards.
+#[derive(Debug, Default)]
+struct Kept {
+    /// With the transition that found it first: its place in the batch.
+    new: Vec<(u64, Id)>,
+    edges: Vec<Edge>,
+}
+
+/// Some shards, kept by one thread at a time.
+type Group<S> = RwLock<Vec<Shard<S>>>;
+
+/// An exploration under way.
+struct Search<'m, M: Model> {
+    model: &'m M,
+    hasher: FixedState,
     keep_edges: bool,
-    first: usize,
-    shards: &mut [Shard<M::State>],
-    found: &mut [Vec<&mut Vec<Found<M::State>>>],
-) -> Findings {
-    let mut watch = Watch::new(properties, 0);
-    watch.place = NO_PLACE;
-    let (mut new, mut edges) = (Vec::new(), Vec::new());
-    for (place, (shard, found)) in shards.iter_mut().zip(found).enumerate() {
-        for Found { hash, state, from, place: action, class } in
-            found.iter_mut().flat_map(|bucket| bucket.drain(..))
-        {
-            let to = match shard.find(hash, &state) {
-                Some(at) => id(first + place, at as usize),
-                None => {
-                    let number = shard.count;
-                    let to = id(first + place, number);
-                    watch.from = to;
-                    model.inspect(&state, &mut watch);
-                    shard.push(state, hash);
-                    let Shard { table, states, parents, .. } = &mut *shard;
-                    let hash_of = |at: &u32| states[*at as usize >> CHUNK_BITS][*at as usize & (CHUNK - 1)].1;
-                    table.insert_unique(hash, number as u32, hash_of);
-                    parents.push((from, action));
-                    new.push(to);
-                    to
+    groups: Vec<Group<M::State>>,
+    batch: RwLock<Batch>,
+    /// One for each piece of a batch.
+    expanding: Vec<Mutex<Desk<M>>>,
+    /// One for each group.
+    keeping: Vec<Mutex<Kept>>,
+}
+
+impl<'m, M: Model> Search<'m, M> {
+    fn new(model: &'m M, limits: &Limits) -> Self {
+        let (properties, cells) = (model.properties().len(), model.cells());
+        let desks = limits.threads * PIECES;
+        let group = |_| RwLock::new((0..GROUP).map(|_| Shard::new(desks)).collect());
+        Self {
+            model,
+            hasher: FixedState::with_seed(0x7469_6465),
+            keep_edges: limits.keep_edges,
+            groups: (0..SHARDS / GROUP).map(group).collect(),
+            batch: RwLock::default(),
+            expanding: (0..desks).map(|_| Desk::at(Watch::new(properties, cells))).collect(),
+            keeping: (0..SHARDS / GROUP).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Goes through the levels.
+    fn lead(&self, crew: &Crew<'_, Phase>, limits: &Limits) -> Graph<'m, M> {
+        let mut graph = Graph::empty(self.model);
+        let mut states = 0;
+        if let Some(mut desk) = self.expanding.first().map(lock) {
+            for state in self.model.initial() {
+                let hash = self.hasher.hash_one(&state);
+                desk.new[shard_of(hash)].push(Found {
+                    hash,
+                    state,
+                    from: ROOT,
+                    order: 0,
+                    place: 0,
+                    class: NO_CLASS,
+                });
+            }
+        }
+        let mut next = Vec::new();
+        self.keep(crew, 1, &mut graph, &mut next);
+        states += next.len();
+        while !next.is_empty() && graph.violations.is_empty() && states < limits.states {
+            let frontier = std::mem::take(&mut next);
+            let size = frontier.len();
+            *write(&self.batch) = Batch { frontier, range: 0..0 };
+            let batch = BATCH * limits.threads;
+            for start in (0..size).step_by(batch) {
+                if states >= limits.states {
+                    // What is left of this level stays on the frontier.
+                    next.extend(read(&self.batch).frontier.iter().skip(start));
+                    break;
                 }
-            };
-            if keep_edges && from != ROOT {
-                edges.push(Edge { from, to, place: action, class });
+                let range = start..size.min(start + batch);
+                let part = range.len().div_ceil(self.expanding.len()).max(SMALLEST);
+                let pieces = range.len().div_ceil(part);
+                write(&self.batch).range = range;
+                crew.run(Phase::Expand(part), pieces);
+                for desk in self.expanding.iter().take(pieces) {
+                    let mut desk = lock(desk);
+                    graph.transitions += std::mem::take(&mut desk.transitions);
+                    graph.edges.append(&mut desk.edges);
+                    graph.note(&mut desk.watch);
+                    for state in desk.ends.drain(..) {
+                        graph.violate(Violation { property: DEADLOCK, state, transition: None });
+                    }
+                }
+                let known = next.len();
+                self.keep(crew, pieces, &mut graph, &mut next);
+                states += next.len() - known;
+            }
+            graph.depth += usize::from(!next.is_empty());
+        }
+        graph.complete = next.is_empty();
+        graph
+    }
+
+    /// Has what is on so many desks kept, where it is new; those states go to `next`.
+    fn keep(&self, crew: &Crew<'_, Phase>, desks: usize, graph: &mut Graph<'m, M>, next: &mut Vec<Id>) {
+        let mut found = 0;
+        let mut groups: Vec<_> = self.groups.iter().map(write).collect();
+        for (at, desk) in self.expanding.iter().enumerate().take(desks) {
+            let mut desk = lock(desk);
+            let shards = groups.iter_mut().flat_map(|group| group.iter_mut());
+            for (shard, new) in shards.zip(&mut desk.new) {
+                found += new.len();
+                std::mem::swap(&mut shard.inbox[at], new);
+            }
+        }
+        drop(groups);
+        let part = if found < SMALLEST { self.groups.len() } else { 1 };
+        crew.run(Phase::Keep(part), self.groups.len().div_ceil(part));
+        let mut new = Vec::new();
+        for kept in &self.keeping {
+            let mut kept = lock(kept);
+            new.append(&mut kept.new);
+            graph.edges.append(&mut kept.edges);
+        }
+        // In the order in which they were found, and not by their hashes: what was found together is alike, and much of it
+        // is still at hand when it is expanded.
+        new.sort_unstable();
+        next.extend(new.into_iter().map(|(_, id)| id));
+    }
+
+    fn work(&self, phase: Phase, piece: usize) {
+        match phase {
+            Phase::Expand(part) => {
+                let batch = read(&self.batch);
+                let ids = batch.frontier[batch.range.clone()].chunks(part).nth(piece);
+                self.expand_piece(piece * part, ids.unwrap_or(&[]), &mut lock(&self.expanding[piece]));
+            }
+            Phase::Keep(part) => {
+                let groups = self.groups.iter().zip(&self.keeping).enumerate();
+                for (at, (group, kept)) in groups.skip(piece * part).take(part) {
+                    let mut kept = lock(kept);
+                    for (place, shard) in write(group).iter_mut().enumerate() {
+                        self.keep_in(at * GROUP + place, shard, &mut kept);
+                    }
+                }
             }
         }
     }
-    Findings { edges, transitions: 0, watch, states: new }
+
+    /// The successors of some states, as far as they are not known. Of the shards it reads only.
+    fn expand_piece(&self, first: usize, ids: &[Id], desk: &mut Desk<M>) {
+        let groups: Vec<_> = self.groups.iter().map(read).collect();
+        let shards: Vec<&Shard<M::State>> = groups.iter().flat_map(|group| group.iter()).collect();
+        for (order, &from) in ids.iter().enumerate() {
+            let order = (first + order) as u32;
+            let state = &shards[shard(from)].state(index(from)).0;
+            (desk.watch.from, desk.watch.place) = (from, NO_PLACE);
+            self.model.inspect(state, &mut desk.watch);
+            desk.watch.place = 0;
+            self.model.successors(state, &mut desk.watch, &mut desk.next);
+            if desk.next.is_empty() && !self.model.may_end(state) {
+                desk.ends.push(from);
+            }
+            desk.transitions += desk.next.len() as u64;
+            for (place, (action, state)) in desk.next.drain(..).enumerate() {
+                let class =
+                    if self.keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
+                let hash = self.hasher.hash_one(&state);
+                desk.waiting.push(Found { hash, state, from, order, place: place as u16, class });
+            }
+            if desk.waiting.len() >= LOOK_UP {
+                self.sift(&shards, desk);
+            }
+        }
+        self.sift(&shards, desk);
+    }
+
+    /// Drops what is known and sorts the rest by its shards, many at a time: where to look is found for all of them
+    /// before the first is looked at, so that the memory need not be waited for one by one.
+    fn sift(&self, shards: &[&Shard<M::State>], desk: &mut Desk<M>) {
+        let Desk { waiting, new, edges, .. } = desk;
+        let mut likely: [Option<u32>; MOST_LOOK_UP] = [None; MOST_LOOK_UP];
+        for (found, likely) in waiting.iter().zip(&mut likely) {
+            *likely = shards[shard_of(found.hash)].table.find(found.hash, |_| true).copied();
+        }
+        for (found, likely) in waiting.iter().zip(&mut likely) {
+            let same = |at: &u32| shards[shard_of(found.hash)].state(*at as usize).1 == found.hash;
+            *likely = likely.filter(same);
+        }
+        let likely = likely.into_iter().chain(std::iter::repeat(None));
+        for (found, likely) in waiting.drain(..).zip(likely) {
+            let at = shard_of(found.hash);
+            let shard = shards[at];
+            let known = match likely {
+                Some(index) if shard.state(index as usize).0 == found.state => Some(index),
+                _ => shard.find(found.hash, &found.state),
+            };
+            match known {
+                None => new[at].push(found),
+                Some(index) if self.keep_edges => {
+                    let Found { from, place, class, .. } = found;
+                    edges.push(Edge { from, to: id(at, index as usize), place, class });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Keeps what is new of what came into a shard.
+    fn keep_in(&self, at: usize, shard: &mut Shard<M::State>, kept: &mut Kept) {
+        let mut inbox = std::mem::take(&mut shard.inbox);
+        let all = inbox.iter_mut().flat_map(|found| found.drain(..));
+        for Found { hash, state, from, order, place, class } in all {
+            let to = match shard.find(hash, &state) {
+                Some(known) => id(at, known as usize),
+                None => {
+                    let to = id(at, shard.count);
+                    shard.insert(state, hash, (from, place));
+                    kept.new.push((u64::from(order) << 16 | u64::from(place), to));
+                    to
+                }
+            };
+            if self.keep_edges && from != ROOT {
+                kept.edges.push(Edge { from, to, place, class });
+            }
+        }
+        shard.inbox = inbox;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 pub mod alone;
 pub mod claim;
 pub mod coverage;
+pub mod crew;
 pub mod diagrams;
 pub mod explore;
 pub mod liveness;

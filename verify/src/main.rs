@@ -21,6 +21,10 @@ use tidegate_verify::models::{Entry, Size, all};
 use tidegate_verify::planted::{self, Row};
 use tidegate_verify::{coverage, diagrams, vectors};
 
+/// States are made on one thread and dropped on another; the usual allocator has the threads wait for each other then.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What was asked for.
 struct Wanted {
     size: Size,

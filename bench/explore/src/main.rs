@@ -2,12 +2,16 @@
 //!
 //! First the counts: for every model that Stateright can hold, its unique states must be as many as ours (it keeps
 //! fingerprints, we keep states). Then the pace, interleaved: two threads each, first the one, then the other, again
-//! and again. Stateright's `is_done` is not asked, as it is true after a truncated run too; no limit is set, so a run
+//! and again, each time in a process of its own, so that neither works in the heap that the other left. Stateright's `is_done` is not asked, as it is true after a truncated run too; no limit is set, so a run
 //! that ends has seen everything.
 
 mod two_phase;
 
-use std::process::ExitCode;
+/// For both: what one thread allocated another one may free, and the usual allocator has them wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use stateright::Checker;
@@ -15,8 +19,8 @@ use tidegate_verify::alone::{Alone, AloneWorld};
 use tidegate_verify::explore::{Limits, Model, Watch, explore};
 use tidegate_verify::machines::{Backoff, Directory, Handoff, LeaseHolder, Peer, Successor, Tunnel};
 use tidegate_verify::models::{
-    Size, backoff, connect, directory, drain, fleet, handoff, holders, lease, lease_holder, lifecycle, peer, processes,
-    recovery, replace, rows, saga, serve, stack, successor, takeover, tunnel,
+    Size, backoff, connect, directory, drain, fleet, handoff, holders, lease, lease_holder, lifecycle, peer,
+    processes, recovery, replace, rows, saga, serve, stack, successor, takeover, tunnel,
 };
 use tidegate_verify::world::{Explored, World};
 
@@ -75,10 +79,20 @@ impl<M: Model> std::fmt::Debug for Step<M> {
 }
 
 const THREADS: usize = 2;
+/// For how many seconds a model is explored at least, in one run or several.
+const ENOUGH: f64 = 0.4;
 
 struct Run {
     states: usize,
     seconds: f64,
+}
+
+/// Touches memory and gives it back, before anything is measured. On a virtual machine the first touch of a page since
+/// long is a way to its host, and would be paid by whoever comes first.
+fn warm() {
+    let mut pages = vec![0_u8; 1 << 29];
+    pages.iter_mut().step_by(1 << 12).for_each(|page| *page = 1);
+    drop(std::hint::black_box(pages));
 }
 
 fn ours<M: Model>(model: M) -> Run {
@@ -132,29 +146,92 @@ impl Row {
     }
 }
 
+/// Whose explorer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Ours,
+    Theirs,
+}
+
+impl Side {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Theirs => "theirs",
+        }
+    }
+
+    /// Explores the model of this name in a process of its own.
+    fn run(self, name: &str) -> Result<Run, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let output = Command::new(program)
+            .args(["run", self.name(), name])
+            .output()
+            .map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let mut words = said.split_whitespace();
+        let mut run =
+            || Some(Run { states: words.next()?.parse().ok()?, seconds: words.next()?.parse().ok()? });
+        let fault = || format!("{name}, {}: {}", self.name(), String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { run().ok_or_else(fault) } else { Err(fault()) }
+    }
+}
+
+/// What is to be done with each model.
+enum Task {
+    /// Compare those whose names contain `only`, so often.
+    Compare { rounds: usize, only: String },
+    /// Explore the one of this name, and say how many states it has and how long it took.
+    Explore(Side, String),
+}
+
 /// Everything that is compared.
 struct Comparison {
-    /// How often, one after the other.
-    rounds: usize,
+    task: Task,
     rows: Vec<Row>,
+    faults: Vec<String>,
 }
 
 impl Comparison {
     /// Compares counts, and paces: the median of the rounds, in which the two go first by turns.
     fn compare(&mut self, name: &str, ours: impl Fn() -> Run, theirs: impl Fn() -> Run) {
+        let rounds = match &self.task {
+            Task::Compare { rounds, only } if name.contains(only) => *rounds,
+            Task::Explore(side, wanted) if name == wanted => {
+                warm();
+                let run = || if *side == Side::Ours { ours() } else { theirs() };
+                // A small model again and again, each time from its start: a few milliseconds say little.
+                let (mut runs, mut all) = (1, run());
+                while all.seconds < ENOUGH {
+                    all.seconds += run().seconds;
+                    runs += 1;
+                }
+                println!("{} {}", all.states, all.seconds / f64::from(runs));
+                return;
+            }
+            _ => return,
+        };
         let (mut own, mut other) = (Vec::new(), Vec::new());
         let mut states = (0, 0);
-        for round in 0..self.rounds {
-            let (a, b) = if round % 2 == 0 {
-                let a = ours();
-                (a, theirs())
-            } else {
-                let b = theirs();
-                (ours(), b)
-            };
-            states = (a.states, b.states);
-            own.push(a.states as f64 / a.seconds);
-            other.push(b.states as f64 / b.seconds);
+        for round in 0..rounds {
+            let order = if round % 2 == 0 { [Side::Ours, Side::Theirs] } else { [Side::Theirs, Side::Ours] };
+            for side in order {
+                match (side.run(name), side) {
+                    (Ok(run), Side::Ours) => {
+                        states.0 = run.states;
+                        own.push(run.states as f64 / run.seconds);
+                    }
+                    (Ok(run), Side::Theirs) => {
+                        states.1 = run.states;
+                        other.push(run.states as f64 / run.seconds);
+                    }
+                    (Err(fault), _) => {
+                        println!("{fault}");
+                        self.faults.push(fault);
+                        return;
+                    }
+                }
+            }
         }
         let row = Row { name: name.to_owned(), states, pace: (median(own), median(other)) };
         let same = if states.0 == states.1 { "same" } else { "DIFFERENT" };
@@ -182,35 +259,49 @@ impl Comparison {
     }
 }
 
-/// What was asked for: how many rounds, and where the result goes.
-fn wanted() -> Result<(usize, Option<String>), String> {
-    let (mut rounds, mut file) = (3, None);
+/// What was asked for: a task, and where the result goes.
+fn wanted() -> Result<(Task, Option<String>), String> {
+    let (mut rounds, mut only, mut file) = (3, String::new(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--rounds" => rounds = value()?.parse().map_err(|_| "--rounds needs a number".to_owned())?,
+            "--only" => only = value()?,
             "--json" => file = Some(value()?),
-            _ => return Err(format!("there is no {argument}; there are --rounds N and --json FILE")),
+            // What it starts itself with.
+            "run" => {
+                let side = if value()? == Side::Ours.name() { Side::Ours } else { Side::Theirs };
+                return Ok((Task::Explore(side, value()?), None));
+            }
+            _ => {
+                return Err(format!(
+                    "there is no {argument}; there are --rounds N, --only NAME and --json FILE"
+                ));
+            }
         }
     }
-    Ok((rounds.max(1), file))
+    Ok((Task::Compare { rounds: rounds.max(1), only }, file))
 }
 
 fn main() -> ExitCode {
-    let (rounds, file) = match wanted() {
+    let (task, file) = match wanted() {
         Ok(wanted) => wanted,
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::from(2);
         }
     };
-    println!("{THREADS} threads each, interleaved, the median of {rounds} rounds; unique states and unique states a second");
-    println!(
-        "{:<38} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6}",
-        "model", "ours", "theirs", "counts", "ours/s", "theirs/s", "ratio"
-    );
-    let mut all = Comparison { rounds, rows: Vec::new() };
+    if let Task::Compare { rounds, .. } = &task {
+        println!(
+            "{THREADS} threads each, interleaved, the median of {rounds} rounds; unique states and unique states a second"
+        );
+        println!(
+            "{:<38} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6}",
+            "model", "ours", "theirs", "counts", "ours/s", "theirs/s", "ratio"
+        );
+    }
+    let mut all = Comparison { task, rows: Vec::new(), faults: Vec::new() };
     for rms in [7, 8] {
         let stock = || theirs(two_phase::Stock { rms });
         all.compare(&format!("2pc, {rms}: stock, ours packed"), || ours(two_phase::Packed { rms }), stock);
@@ -241,19 +332,34 @@ fn main() -> ExitCode {
     all.world("rows × peers, quick bounds", || rows::Rows::new(rows::bounds(Size::Quick).1));
     all.world("lease × holders, small bounds", || holders::Holders::new(holders::bounds(Size::Small).1));
     all.world("saga × crash, quick bounds", || recovery::Recovery::new(recovery::bounds(Size::Quick).1));
+    let Task::Compare { rounds, only } = &all.task else { return ExitCode::SUCCESS };
+    if all.rows.is_empty() && all.faults.is_empty() {
+        eprintln!("no model has a name that contains {only:?}");
+        return ExitCode::from(2);
+    }
     if let Some(file) = file {
         let rows: Vec<String> = all.rows.iter().map(Row::json).collect();
-        let text = format!("{{\"threads\": {THREADS}, \"rounds\": {rounds}, \"models\": [\n  {}\n]}}\n", rows.join(",\n  "));
+        let text = format!(
+            "{{\"threads\": {THREADS}, \"rounds\": {rounds}, \"models\": [\n  {}\n]}}\n",
+            rows.join(",\n  ")
+        );
         if let Err(error) = std::fs::write(&file, text) {
             eprintln!("{file}: {error}");
             return ExitCode::from(2);
         }
     }
+    if !all.faults.is_empty() {
+        return ExitCode::FAILURE;
+    }
     if all.rows.iter().any(|row| row.states.0 != row.states.1) {
         println!("the counts differ: one of the two is wrong");
         return ExitCode::FAILURE;
     }
-    let slower: Vec<&str> = all.rows.iter().filter(|row| row.ratio() < 1.0).map(|row| row.name.as_str()).collect();
-    println!("same counts everywhere; slower than Stateright: {}", if slower.is_empty() { "none".to_owned() } else { slower.join("; ") });
+    let slower: Vec<&str> =
+        all.rows.iter().filter(|row| row.ratio() < 1.0).map(|row| row.name.as_str()).collect();
+    println!(
+        "same counts everywhere; slower than Stateright: {}",
+        if slower.is_empty() { "none".to_owned() } else { slower.join("; ") }
+    );
     ExitCode::SUCCESS
 }
