@@ -111,3 +111,15 @@ fn a_record_of_a_process_that_cannot_be_is_refused() {
         "it holds a step of its drain back for a successor that it cannot have"
     );
 }
+
+#[test]
+fn what_it_inherited_is_forgotten_once_it_serves_and_needs_no_lease_of_its_own() {
+    let inherited = Some(Inheritance { epoch: 5, until: 60_000 });
+    let kept = |lease_by, served| {
+        let mut lifecycle = Lifecycle::new(Config::default(), 1, 0).unwrap();
+        (lifecycle.inherited, lifecycle.lease_by, lifecycle.served) = (inherited, lease_by, served);
+        lifecycle.normalize(&mut |_, _| {});
+        lifecycle.inherited == inherited
+    };
+    assert_eq!([kept(None, false), kept(Some(9), true), kept(None, true)], [true, true, false]);
+}
