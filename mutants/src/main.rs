@@ -169,7 +169,7 @@ fn ended(check: &Check, seconds: u64, variable: (&str, &str)) -> Result<Ended, S
     // At the soft limit a signal says that the time of the processor is used up; nothing else sends that one. In the
     // foreground, so that Ctrl-C reaches the program too.
     let limits = format!(
-        "ulimit -c 0; ulimit -v {MEMORY}; ulimit -Ht {}; ulimit -St {seconds}; \
+        "ulimit -c 0; ulimit -v {MEMORY}; ulimit -St {seconds}; ulimit -Ht {}; \
          exec timeout --foreground {LONGEST} \"$0\" \"$@\"",
         seconds + 5
     );
