@@ -945,8 +945,12 @@ mod tests {
             pending: Some(Pending { operation: 1, work: Work::Authorize, until: 9 }),
             ..peer.clone()
         };
-        let silent_for_ever = Peer { state: State::Up, ..peer };
-        for impossible in [waiting_for_nothing, never_issued, silent_for_ever] {
+        let silent_for_ever = Peer { state: State::Up, ..peer.clone() };
+        let listed_unserved = Peer { renew_at: Some(9), ..peer.clone() };
+        let sampled_unserved = Peer { sampled: Some(9), ..peer };
+        for impossible in
+            [waiting_for_nothing, never_issued, silent_for_ever, listed_unserved, sampled_unserved]
+        {
             let snapshot = impossible.snapshot(0).unwrap();
             assert_eq!(Peer::restore(&snapshot, 0, 0), Err(RecordFault::Corrupt), "{impossible:?}");
         }

@@ -441,6 +441,72 @@ fn numbered<M: Machine>(run: &Run<M>) {
     );
 }
 
+/// Machines that report how often something was tried. The explorer counts only as far as makes a difference.
+const COUNT: &[&str] = &["backoff", "lease-holder", "lifecycle"];
+/// What is added to the numbers of a machine.
+const SHIFT: u32 = 1_000;
+
+/// A message whose operations and connections have other numbers.
+fn renumbered<T: Message>(message: &T, number: impl Fn(&'static str, u64) -> u64) -> T {
+    let words: Vec<u64> = named_words(message).into_iter().map(|(name, word)| number(name, word)).collect();
+    T::from_words(message.tag(), &words).expect("only numbers have changed")
+}
+
+/// What the explorer relies on: a machine that has forgotten what no rule reads, and whose numbers are others in the
+/// same order, goes on like the original; and it does not matter what its clock says.
+fn normalizes<M: Machine>(config: &M::Config, random: &Random, script: &[Planned], after: usize) {
+    let (head, tail) = script.split_at(after.min(script.len()));
+    let mut original = Run::<M>::start(config, random, 5);
+    for planned in head {
+        let _ = original.step(planned);
+    }
+    // A series of which nothing was issued stays at zero, and its numbers are what they were.
+    let mut series: BTreeMap<&str, u32> = BTreeMap::new();
+    original.machine.clone().normalize(&mut |name, number| {
+        let by = if *number == 0 { 0 } else { SHIFT };
+        series.entry(name).and_modify(|known| *known = by.min(*known)).or_insert(by);
+    });
+    let normal = |machine: &M| {
+        let mut machine = machine.clone();
+        machine.normalize(&mut |name, number| *number += series.get(name).unwrap_or(&0));
+        machine
+    };
+    let moved = |mut machine: M| {
+        machine.rebase(1_000_000_007);
+        machine
+    };
+    assert_eq!(
+        moved(normal(&original.machine)),
+        normal(&moved(original.machine.clone())),
+        "its clock tells apart what its rules do not"
+    );
+
+    let mut changed = normal(&original.machine);
+    let number = |name: &'static str, word: u64| match name {
+        "operation" | "generation" if word != 0 && word != NONE => {
+            // A connection may be called by the operation that made it.
+            let by = series.get(name).or_else(|| series.get("operation"));
+            word.saturating_add(by.copied().unwrap_or(0).into()).min(u32::MAX.into())
+        }
+        _ => word,
+    };
+    let uncounted = |name: &'static str, word: u64| match name {
+        "attempt" if COUNT.contains(&M::NAME) => 0,
+        _ => word,
+    };
+    let said = |step: StepOf<M>, number: &dyn Fn(&'static str, u64) -> u64| {
+        let effects = step.effects.iter().map(|effect| renumbered(&renumbered(effect, number), uncounted));
+        StepOf::<M> { effects: effects.collect(), ..step }
+    };
+    for planned in tail {
+        let (at, input) = (original.time(planned.when), original.input(planned));
+        let expected = original.act(at, input.as_ref()).map(|step| said(step, &number));
+        let input = input.map(|input| renumbered(&input, number));
+        let answer = tell(&mut changed, at, input.as_ref()).map(|step| said(step, &|_, word| word));
+        assert_eq!(answer, expected, "it forgot what matters: {changed:?}");
+    }
+}
+
 /// The scripts above are worth something: between them they make every effect happen, and every input be taken.
 ///
 /// A machine that takes long to get anywhere has an opening, which takes it one of several ways to begin with.
@@ -697,6 +763,21 @@ macro_rules! laws {
                     after in 0..40_usize,
                 ) {
                     survives_forgery::<$Machine>(&config, &random, &script, &forgeries, after);
+                }
+            }
+
+            proptest! {
+                // What may be forgotten matters seldom; and each is cheap.
+                #![proptest_config(cases(1_024))]
+
+                #[test]
+                fn a_normalized_machine_goes_on_like_the_original(
+                    config in config(),
+                    random in source(),
+                    script in script(ordinary_time(), 80),
+                    after in 0..60_usize,
+                ) {
+                    normalizes::<$Machine>(&config, &random, &script, after);
                 }
             }
 

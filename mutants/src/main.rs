@@ -13,13 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::ops::Range;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use switches::{Blame, Mutant, Rewritten};
+use tidegate_verify::workspace::{self, said};
 
 /// The checks, the cheapest first: a package and a target of its tests, where its own name means its unit tests.
 const CHECKS: &[(&str, &str)] = &[
@@ -60,6 +63,33 @@ const COPIED: &[&str] = &["Cargo.lock", ".cargo", "core", "boundary", "fuzz", "v
 const PATIENCE: (u64, u64) = (5, 5);
 /// An endless loop is not to take the computer's memory with it. Kilobytes.
 const MEMORY: u64 = 6_000_000;
+/// What waits for something, and uses no time of the processor, is given up. Seconds.
+const LONGEST: u64 = 900;
+/// At most so many seconds of the processor for a check that was not measured.
+const UNMEASURED: u64 = 20;
+/// How often it is said how far the run has come.
+const SAY: Duration = Duration::from_secs(30);
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGABRT: i32 = 6;
+const SIGSEGV: i32 = 11;
+const SIGTERM: i32 = 15;
+const SIGXCPU: i32 = 24;
+
+const USAGE: &str = "\
+cargo xtask mutants [OPTION …]
+    Puts the mutants of the core that cargo-mutants finds to the tests: docs/mutants.md.
+    --only TEXT         those whose names contain this; may be given more than once
+    --shard K/N         every Nth of the list, from the Kth on: a sample over all files
+    --again             those that the last results call missed or do not know, after new tests (the core unchanged)
+    --continue          goes on where a run was broken off, with what it had built
+    --without CHECK     does not ask this check: vectors, pinned, corpus, …; may be given more than once
+    --jobs N            so many at once (2)
+    --results FILE      where each outcome is written as it comes (target/mutants/results.tsv); what stands there of an
+                        earlier run is moved to FILE.before
+    --folder FOLDER     where all is built (target/mutants)
+";
 
 /// What cargo builds for a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +112,10 @@ fn kind_of(package: &str, name: &str) -> Kind {
 enum Ended {
     Good,
     Failed,
+    /// It used up its time of the processor, or the memory, or the stack.
     Endless,
+    /// Nobody knows what it would have said: it waited without using its time, or something else ended it.
+    Unknown,
 }
 
 /// What became of a mutant.
@@ -92,6 +125,8 @@ enum Outcome {
     Caught(&'static str),
     Endless(&'static str),
     Missed,
+    /// A check of it did not end; that counts as missed.
+    Unfinished(&'static str),
 }
 
 impl Outcome {
@@ -101,6 +136,7 @@ impl Outcome {
             Self::Caught(by) => ("caught", by),
             Self::Endless(by) => ("endless", by),
             Self::Missed => ("missed", "-"),
+            Self::Unfinished(by) => ("unfinished", by),
         }
     }
 }
@@ -127,25 +163,16 @@ struct Copy {
     build: PathBuf,
 }
 
-fn said<T>(what: &Path, result: std::io::Result<T>) -> Result<T, String> {
-    result.map_err(|error| format!("{}: {error}", what.display()))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    if !from.is_dir() {
-        return said(from, fs::copy(from, to)).map(|_| ());
-    }
-    said(to, fs::create_dir_all(to))?;
-    for entry in said(from, fs::read_dir(from))?.flatten() {
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
 /// Runs a program to its end, or to that of its time.
 fn ended(check: &Check, seconds: u64, variable: (&str, &str)) -> Result<Ended, String> {
     let Check { program, folder, quits, part, .. } = check;
-    let limits = format!("ulimit -v {MEMORY}; ulimit -t {seconds}; exec timeout 900 \"$0\" \"$@\"");
+    // At the soft limit a signal says that the time of the processor is used up; nothing else sends that one. In the
+    // foreground, so that Ctrl-C reaches the program too.
+    let limits = format!(
+        "ulimit -c 0; ulimit -v {MEMORY}; ulimit -St {seconds}; ulimit -Ht {}; \
+         exec timeout --foreground {LONGEST} \"$0\" \"$@\"",
+        seconds + 5
+    );
     let mut command = Command::new("sh");
     command.args(["-c", &limits]).arg(program).args(part).current_dir(folder);
     command.env(variable.0, variable.1).env("RUST_BACKTRACE", "0");
@@ -154,11 +181,12 @@ fn ended(check: &Check, seconds: u64, variable: (&str, &str)) -> Result<Ended, S
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let status = said(program, command.status())?;
-    Ok(match status.code() {
-        Some(0) => Ended::Good,
-        Some(1 | 101) => Ended::Failed,
-        // Out of time or of memory, or of the stack.
-        _ => Ended::Endless,
+    Ok(match (status.code(), status.signal()) {
+        (Some(0), _) => Ended::Good,
+        (Some(1 | 101), _) => Ended::Failed,
+        (_, Some(SIGXCPU | SIGABRT | SIGSEGV)) => Ended::Endless,
+        (_, Some(SIGINT | SIGTERM | SIGHUP)) => return Err("interrupted; --continue goes on".to_owned()),
+        _ => Ended::Unknown,
     })
 }
 
@@ -184,17 +212,7 @@ impl Copy {
         }
         let _ = fs::remove_dir_all(&copied.root);
         said(&copied.root, fs::create_dir_all(&copied.root))?;
-        for name in COPIED {
-            copy(&workspace.join(name), &copied.root.join(name))?;
-        }
-        let manifest = workspace.join("Cargo.toml");
-        let text = said(&manifest, fs::read_to_string(&manifest))?;
-        let lines = text.lines().filter(|line| !line.starts_with("members =")).map(|line| match line {
-            "[workspace]" => "[workspace]\nmembers = [\"core\", \"boundary\", \"fuzz\", \"verify\"]",
-            line => line,
-        });
-        let manifest = copied.root.join("Cargo.toml");
-        said(&manifest, fs::write(&manifest, lines.collect::<Vec<_>>().join("\n")))?;
+        workspace::copy(workspace, &copied.root, COPIED, &["core", "boundary", "fuzz", "verify"])?;
         Ok(copied)
     }
 
@@ -329,6 +347,7 @@ fn parts(check: Check) -> Result<Vec<Check>, String> {
 
 /// Asks the checks, the cheapest first.
 fn judge(checks: &[Check], mutant: u32, reached: bool) -> Result<Outcome, String> {
+    let mut unfinished = None;
     for check in checks.iter().filter(|check| !reached || check.reaches.contains(&mutant)) {
         let (times, besides) = PATIENCE;
         let seconds = check.time * times + besides;
@@ -336,9 +355,10 @@ fn judge(checks: &[Check], mutant: u32, reached: bool) -> Result<Outcome, String
             Ended::Good => {}
             Ended::Failed => return Ok(Outcome::Caught(check.name)),
             Ended::Endless => return Ok(Outcome::Endless(check.name)),
+            Ended::Unknown => unfinished = Some(check.name),
         }
     }
-    Ok(Outcome::Missed)
+    Ok(unfinished.map_or(Outcome::Missed, Outcome::Unfinished))
 }
 
 /// The core with every mutant in it that can stand behind a switch.
@@ -431,24 +451,40 @@ fn blame(
 
 /// Mutants with what became of them, written down as they come.
 struct Results {
-    file: Mutex<fs::File>,
+    to: Mutex<Progress>,
     path: PathBuf,
+    /// How many there will be.
+    all: usize,
+}
+
+struct Progress {
+    file: fs::File,
+    done: usize,
+    missed: usize,
+    said: Instant,
 }
 
 impl Results {
     fn add(&self, mutant: &Mutant, outcome: &Outcome, how: &str) -> Result<(), String> {
         let (word, by) = outcome.words();
-        if *outcome == Outcome::Missed {
-            println!("missed: {}", mutant.name);
+        let missed = matches!(outcome, Outcome::Missed | Outcome::Unfinished(_));
+        if missed {
+            println!("{word}: {}", mutant.name);
         }
         let line = format!("{word}\t{by}\t{how}\t{}\n", mutant.name);
-        let mut file = self.file.lock().map_err(|_| "a thread broke off")?;
-        said(&self.path, file.write_all(line.as_bytes()))
+        let mut to = self.to.lock().map_err(|_| "a thread broke off")?;
+        to.done += 1;
+        to.missed += usize::from(missed);
+        if to.said.elapsed() > SAY {
+            println!("{} of {} done, {} missed", to.done, self.all, to.missed);
+            to.said = Instant::now();
+        }
+        said(&self.path, to.file.write_all(line.as_bytes()))
     }
 }
 
-/// One mutant, built by itself.
-fn alone(copy: &Copy, mutant: &Mutant) -> Result<Outcome, String> {
+/// One mutant, built by itself. What the checks take is known from those that were measured.
+fn alone(copy: &Copy, mutant: &Mutant, measured: &[Check], without: &[String]) -> Result<Outcome, String> {
     let path = copy.root.join(&mutant.file);
     let original = said(&path, fs::read_to_string(&path))?;
     let mut patch = Command::new("patch");
@@ -464,9 +500,9 @@ fn alone(copy: &Copy, mutant: &Mutant) -> Result<Outcome, String> {
     let machines: Vec<_> = MACHINES.iter().filter(|known| **known != machine).collect();
     let own = MACHINES.contains(&machine);
     let mut outcome = Outcome::Missed;
-    // The cheapest check first; the others only if it does not catch the mutant.
-    for which in [&CHECKS[..1], &CHECKS[1..]] {
-        let Some(checks) = copy.checks(which, false)? else {
+    // The cheapest check first, built fast; the others, built to run fast, only if it does not catch the mutant.
+    for (which, optimised) in [(&CHECKS[..1], false), (&CHECKS[1..], true)] {
+        let Some(checks) = copy.checks(which, optimised)? else {
             if which.len() > 1 {
                 return Err(format!("{} builds only in part", mutant.name));
             }
@@ -479,11 +515,18 @@ fn alone(copy: &Copy, mutant: &Mutant) -> Result<Outcome, String> {
             let part = check.part.last().map_or("", String::as_str).trim_end_matches("::").replace(' ', "_");
             own && machines.iter().any(|other| **other == part)
         };
-        checks.retain(|check| !of_other(check));
-        checks.iter_mut().for_each(|check| check.time = 20);
-        outcome = judge(&checks, 0, false)?;
-        if outcome != Outcome::Missed {
-            break;
+        checks.retain(|check| !of_other(check) && !without.iter().any(|name| name == check.name));
+        for check in &mut checks {
+            let same = |known: &&Check| (known.name, &known.part) == (check.name, &check.part);
+            check.time = measured.iter().find(same).map_or(0, |known| known.time).max(UNMEASURED);
+        }
+        match judge(&checks, 0, false)? {
+            Outcome::Missed => {}
+            unfinished @ Outcome::Unfinished(_) => outcome = unfinished,
+            caught => {
+                outcome = caught;
+                break;
+            }
         }
     }
     said(&path, fs::write(&path, original))?;
@@ -504,7 +547,8 @@ struct Options {
     on: bool,
 }
 
-fn options(workspace: &Path) -> Result<Options, String> {
+/// None, when only the usage is asked for.
+fn options(workspace: &Path) -> Result<Option<Options>, String> {
     let folder = workspace.join("target/mutants");
     let mut options = Options {
         results: folder.join("results.tsv"),
@@ -520,6 +564,7 @@ fn options(workspace: &Path) -> Result<Options, String> {
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
+            "--help" | "-h" => return Ok(None),
             "--folder" => options.folder = value()?.into(),
             "--results" => options.results = value()?.into(),
             "--jobs" => options.jobs = value()?.parse().map_err(|_| "--jobs needs a number")?,
@@ -533,15 +578,21 @@ fn options(workspace: &Path) -> Result<Options, String> {
                 let number = |text: &str| text.parse().map_err(|_| "--shard needs k/n".to_owned());
                 options.shard = (number(k)?, number(n)?);
             }
-            other => return Err(format!("unknown option `{other}`")),
+            other => return Err(format!("there is no option `{other}`\n\n{USAGE}")),
         }
     }
-    Ok(options)
+    Ok(Some(options))
 }
 
 fn run() -> Result<bool, String> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let options = options(&workspace)?;
+    let Some(options) = options(&workspace)? else {
+        print!("{USAGE}");
+        return Ok(true);
+    };
+    if !Path::new("/proc/self/stat").exists() {
+        return Err("it counts the time of the processor in /proc, which this system does not have".into());
+    }
     said(&options.folder, fs::create_dir_all(&options.folder))?;
     let list = Command::new("cargo")
         .args(["mutants", "-p", "tidegate", "--list", "--json"])
@@ -563,8 +614,10 @@ fn run() -> Result<bool, String> {
         .collect();
     println!("{} mutants found, {} chosen", all.len(), chosen.len());
 
+    println!("writing the mutants into a copy of the core, and building it (some minutes)");
     let switched = Switched::new(Copy::new(&workspace, &options.folder, "switched", options.on)?, &all)?;
     println!("{} of them stand behind a switch", switched.within.len());
+    println!("building the checks, and running each without a mutant (some minutes)");
     let checks = switched.copy.checks(CHECKS, true)?;
     let mut checks: Vec<Check> = checks
         .ok_or("the core with its switches does not build")?
@@ -577,35 +630,32 @@ fn run() -> Result<bool, String> {
         measure(check)?;
     }
 
-    let mut known = String::new();
-    if options.on || options.again {
-        known = fs::read_to_string(&options.results).unwrap_or_default();
-    }
-    if options.again {
-        known = known
-            .lines()
-            .filter(|line| !line.starts_with("missed"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-    }
+    let known = known(&options, &all)?;
     said(&options.results, fs::write(&options.results, &known))?;
     let known: BTreeSet<&str> = known.lines().filter_map(|line| line.rsplit('\t').next()).collect();
     let file = fs::File::options().append(true).open(&options.results);
     let file = said(&options.results, file)?;
-    let results = Results { file: Mutex::new(file), path: options.results.clone() };
     // In an order that makes what is done so far a sample of all files.
     let mut chosen = chosen;
     chosen.retain(|mutant| !known.contains(mutant.name.as_str()));
     chosen.sort_by_key(|mutant| (mutant.number % 16, mutant.number));
+    let progress = Progress { file, done: 0, missed: 0, said: Instant::now() };
+    let results = Results { to: Mutex::new(progress), path: options.results.clone(), all: chosen.len() };
     let (behind, rest): (Vec<&Mutant>, Vec<&Mutant>) =
         chosen.into_iter().partition(|mutant| switched.within.contains(&mutant.number));
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), String> {
         while let Some(mutant) = behind.get(next.fetch_add(1, Ordering::Relaxed)) {
-            results.add(mutant, &judge(&checks, mutant.number, true)?, "switched")?;
+            let judged = judge(&checks, mutant.number, true);
+            if let Err(error) = judged.and_then(|outcome| results.add(mutant, &outcome, "switched")) {
+                // The others stop, too.
+                next.store(behind.len(), Ordering::Relaxed);
+                return Err(error);
+            }
         }
         Ok(())
     };
+    println!("{} to be asked behind their switches, {} by themselves", behind.len(), rest.len());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a thread broke off")?)
@@ -614,11 +664,34 @@ fn run() -> Result<bool, String> {
     for mutant in rest {
         let outcome = match switched.unviable.contains(&mutant.number) {
             true => Outcome::Unviable,
-            false => alone(&plain, mutant)?,
+            false => alone(&plain, mutant, &checks, &options.without)?,
         };
         results.add(mutant, &outcome, "alone")?;
     }
     report(&options.results)
+}
+
+/// What stays of earlier results, which are moved out of the way otherwise.
+fn known(options: &Options, all: &[Mutant]) -> Result<String, String> {
+    let path = &options.results;
+    if !path.exists() {
+        return Ok(String::new());
+    }
+    if !options.on && !options.again {
+        let mut before = path.clone().into_os_string();
+        before.push(".before");
+        said(path, fs::rename(path, before))?;
+        return Ok(String::new());
+    }
+    let text = said(path, fs::read_to_string(path))?;
+    let names: BTreeSet<&str> = all.iter().map(|mutant| mutant.name.as_str()).collect();
+    let unknown = text.lines().filter_map(|line| line.rsplit('\t').next()).find(|name| !names.contains(name));
+    if let Some(name) = unknown {
+        return Err(format!("{}: the core has changed since, there is no `{name}`", path.display()));
+    }
+    let open = |line: &&str| line.starts_with("missed") || line.starts_with("unfinished");
+    let lines = text.lines().filter(|line| !options.again || !open(line));
+    Ok(lines.map(|line| format!("{line}\n")).collect())
 }
 
 /// Counts what became of all.
@@ -636,7 +709,7 @@ fn report(path: &Path) -> Result<bool, String> {
     let of = |outcome: &str| -> usize {
         counts.iter().filter(|((word, _), _)| *word == outcome).map(|(_, count)| count).sum()
     };
-    let (caught, missed) = (of("caught") + of("endless"), of("missed"));
+    let (caught, missed) = (of("caught") + of("endless"), of("missed") + of("unfinished"));
     println!("{caught} of {} viable mutants caught; each in {}", caught + missed, path.display());
     Ok(missed * 10 <= caught + missed)
 }

@@ -1,9 +1,12 @@
 //! Writes all mutants of a file into it at once, each behind a switch that is asked when the program runs.
 //!
-//! What cannot stand behind a switch (what is constant, deleted fields, arithmetic) is left out, and so is what the
-//! compiler refuses: those are built one by one.
+//! cargo-mutants changes text, and an operator in the place of another binds as it does: `a && b && c` with `||` first is
+//! `a || (b && c)`. What stands behind a switch says the same. What cannot stand behind one (what is constant, deleted
+//! fields, chains with a `let` in them, arithmetic in arithmetic) is left out, and so is what the compiler refuses: those
+//! are built one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -96,6 +99,9 @@ struct Finder<'a> {
     text: &'a str,
     by_place: BTreeMap<usize, Vec<&'a Mutant>>,
     edits: Vec<Edit>,
+    /// The operators that are inside of a chain of the same kind, or are arithmetic in arithmetic: where they stand,
+    /// and whether they can stand behind a switch.
+    inner: BTreeMap<usize, bool>,
 }
 
 impl Finder<'_> {
@@ -124,18 +130,75 @@ fn range(node: &impl Spanned) -> Range<usize> {
     node.span().byte_range()
 }
 
+/// Operators that bind in an order of their own, where another one in their place would change it.
+fn is_arithmetic(operator: &BinOp) -> bool {
+    use BinOp::{Add, BitAnd, BitOr, BitXor, Div, Mul, Rem, Shl, Shr, Sub};
+    matches!(
+        operator,
+        Add(_) | Sub(_) | Mul(_) | Div(_) | Rem(_) | BitAnd(_) | BitOr(_) | BitXor(_) | Shl(_) | Shr(_)
+    )
+}
+
+impl Finder<'_> {
+    /// Whether the operator can stand behind a switch. The outermost of a chain puts a block around it, which an
+    /// operator that decides the whole of it leaves.
+    fn is_able(&mut self, node: &ExprBinary, around: &Range<usize>) -> bool {
+        if is_arithmetic(&node.op) {
+            let outer = !self.inner.contains_key(&range(&node.op).start);
+            let mut inside = false;
+            for side in [&node.left, &node.right] {
+                if let Expr::Binary(binary) = &**side {
+                    inside = true;
+                    self.inner.insert(range(&binary.op).start, false);
+                }
+            }
+            return outer && !inside;
+        }
+        if !matches!(node.op, BinOp::And(_) | BinOp::Or(_)) {
+            return true;
+        }
+        if let Some(able) = self.inner.get(&range(&node.op).start) {
+            return *able;
+        }
+        let able = !has_let(&node.left) && !has_let(&node.right);
+        let (mut numbers, mut outer) = (Vec::new(), node);
+        loop {
+            let place = range(&outer.op).start;
+            self.inner.insert(place, able);
+            numbers.extend(self.at(place, "BinaryOperator").into_iter().map(|mutant| mutant.number));
+            match &*outer.left {
+                Expr::Binary(inner) if discriminant(&inner.op) == discriminant(&node.op) => outer = inner,
+                _ => break,
+            }
+        }
+        if able && !numbers.is_empty() {
+            self.wrap(around.clone(), "('chain: { ".into(), " })".into(), numbers);
+        }
+        able
+    }
+}
+
 impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_expr_binary(&mut self, node: &'ast ExprBinary) {
         let token = range(&node.op);
         let found: Vec<_> = self.at(token.start, "BinaryOperator").into_iter().cloned().collect();
         let numbers: Vec<u32> = found.iter().map(|mutant| mutant.number).collect();
         let around = range(&node.left).start..range(&node.right).end;
+        let able = self.is_able(node, &around);
         if let [first, ..] = found.as_slice() {
             let number = first.number;
             match node.op {
-                BinOp::And(_) | BinOp::Or(_) if !has_let(&node.left) && !has_let(&node.right) => {
-                    let not = if matches!(node.op, BinOp::Or(_)) { "!" } else { "" };
-                    let middle = format!("; if first ^ {not}crate::mutant::is({number}) {{ ");
+                BinOp::And(_) | BinOp::Or(_) if able => {
+                    // Once it is decided, what comes after in the chain is not asked: with `||` instead of `&&` by a
+                    // true one on the left, in a chain of `||` by any true one but at the mutant's place.
+                    let (not, decided) = match node.op {
+                        BinOp::Or(_) => ("!", format!("!crate::mutant::is({number})")),
+                        _ => ("", format!("crate::mutant::is({number})")),
+                    };
+                    let middle = format!(
+                        "; if first && {decided} {{ break 'chain true; }} \
+                         if first ^ {not}crate::mutant::is({number}) {{ "
+                    );
                     let edit = self.wrap(
                         around,
                         "({ let first: bool = ".into(),
@@ -169,6 +232,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                     edit.instead = Some((token, "), &(".into()));
                 }
                 BinOp::And(_) | BinOp::Or(_) => {}
+                _ if !able => {}
                 _ => {
                     // Arithmetic. What is assigned to is a plain place, written down anew for each operator.
                     let operator = self.text[token.clone()].to_owned();
@@ -265,7 +329,8 @@ impl Rewritten {
     /// Writes those of `mutants` that are in this file and not in `without` into it.
     pub fn new(text: &str, mutants: &[&Mutant], without: &BTreeSet<u32>) -> Result<Self, String> {
         let file = syn::parse_file(text).map_err(|error| error.to_string())?;
-        let mut finder = Finder { text, by_place: BTreeMap::new(), edits: Vec::new() };
+        let mut finder =
+            Finder { text, by_place: BTreeMap::new(), edits: Vec::new(), inner: BTreeMap::new() };
         for mutant in mutants.iter().filter(|mutant| !without.contains(&mutant.number)) {
             let start = place(text, mutant.start);
             finder.by_place.entry(start).or_default().push(mutant);

@@ -11,6 +11,7 @@ pub mod models;
 pub mod planted;
 pub mod pool;
 pub mod vectors;
+pub mod workspace;
 pub mod world;
 
 /// The machines, for who has no other need of the core.

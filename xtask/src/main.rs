@@ -33,7 +33,7 @@ cargo xtask coverage
     The share of the core's lines that its tests and the vectors run; fails below 95 %.
 cargo xtask fuzz [TARGET …] [--seconds N] [--keep]
     Fuzzes on from the committed corpora: steps, records, journals, texts; --keep adds what is new to them.
-cargo xtask mutants [--shard K/N] [--only TEXT] [--again | --continue] [--jobs N] [--results FILE]
+cargo xtask mutants [--shard K/N] [--only TEXT] [--again | --continue] [--jobs N] [--results FILE] [--help]
     Puts the mutants of the core that cargo-mutants finds to the tests, and says which survive; docs/mutants.md.
 cargo xtask diagrams [--check]
     Draws every machine into docs/diagrams; or says which picture is stale.
@@ -83,6 +83,10 @@ fn main() -> ExitCode {
     let rest: Vec<&str> = words.collect();
     let result =
         match command {
+            // The mutants have more options than stand above, and say so themselves.
+            _ if command != "mutants" && rest.iter().any(|word| ["--help", "-h"].contains(word)) => {
+                usage(command)
+            }
             "demo" => demo::run(&workspace, &rest),
             "test" => suites::run(&workspace, &rest),
             "bench" => bench(&workspace, &rest),
@@ -120,6 +124,26 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What is said above about one command; all of it, about none.
+fn usage(command: &str) -> Result<u8, String> {
+    let mut about = String::new();
+    let mut is_meant = false;
+    for line in USAGE.lines() {
+        if let Some(rest) = line.strip_prefix("cargo xtask ") {
+            is_meant = rest.split_whitespace().next() == Some(command);
+        }
+        if is_meant {
+            about.push_str(line);
+            about.push('\n');
+        }
+    }
+    if about.is_empty() {
+        return Err(format!("there is no command `{command}`\n\n{USAGE}"));
+    }
+    print!("{about}");
+    Ok(0)
 }
 
 fn verify(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {

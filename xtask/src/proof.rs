@@ -94,7 +94,11 @@ pub fn fuzz(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
 
 /// `cargo xtask mutants`: puts every mutant of the core that cargo-mutants finds to the tests.
 pub fn mutants(workspace: &Workspace, arguments: &[&str]) -> Result<u8, String> {
-    cargo_program("cargo-mutants")?;
+    // What it can do is said without them.
+    if !arguments.iter().any(|word| ["--help", "-h"].contains(word)) {
+        cargo_program("cargo-mutants")?;
+        system_package("patch", "patch")?;
+    }
     let run = ["run", "--quiet", "-p", "tidegate-mutants", "--"];
     process::run(workspace.command("cargo", &[&run[..], arguments].concat()))
 }

@@ -79,3 +79,47 @@ fn clients_are_accepted_from_the_public_door_to_the_end_of_the_lame_duck() {
     // Not while it boots until the door is told to open, then until the lame duck is over.
     assert_eq!(accepted, [false, false, false, true, true, true, false]);
 }
+
+#[test]
+fn a_record_of_a_process_that_cannot_be_is_refused() {
+    let mut serving = Lifecycle::new(Config::default(), 1, 0).unwrap();
+    serving.handle(0, &Input::Boot { successor: false }).unwrap();
+    let mut exited = serving.clone();
+    exited.handle(0, &Input::Failed { operation: 1 }).unwrap();
+    assert_eq!(exited.stage, Stage::Exited);
+    for operation in 1..=3 {
+        serving.handle(0, &Input::Done { operation }).unwrap();
+    }
+    assert_eq!(serving.stage, Stage::Serving);
+    let is_refused = |original: &Lifecycle, change: fn(&mut Lifecycle)| {
+        let mut forged = original.clone();
+        change(&mut forged);
+        let record = forged.snapshot(forged.clock.now()).unwrap();
+        Lifecycle::restore(&record, 0, 0) == Err(RecordFault::Corrupt)
+    };
+    assert!(!is_refused(&serving, |_| {}) && !is_refused(&exited, |_| {}));
+    let undecided = |process: &mut Lifecycle| (process.stage, process.outcome) = (Stage::Stopping, None);
+    assert!(is_refused(&exited, undecided), "its drain is over, and it has no outcome");
+    assert!(
+        is_refused(&serving, |process| process.lease_by = Some(60_000)),
+        "it has to get a lease, and asks nobody for one"
+    );
+    assert!(
+        is_refused(&exited, |process| {
+            process.held = Some(Held { operation: 1, step: 0, attempt: 1, until: 60_000 });
+        }),
+        "it holds a step of its drain back for a successor that it cannot have"
+    );
+}
+
+#[test]
+fn what_it_inherited_is_forgotten_once_it_serves_and_needs_no_lease_of_its_own() {
+    let inherited = Some(Inheritance { epoch: 5, until: 60_000 });
+    let kept = |lease_by, served| {
+        let mut lifecycle = Lifecycle::new(Config::default(), 1, 0).unwrap();
+        (lifecycle.inherited, lifecycle.lease_by, lifecycle.served) = (inherited, lease_by, served);
+        lifecycle.normalize(&mut |_, _| {});
+        lifecycle.inherited == inherited
+    };
+    assert_eq!([kept(None, false), kept(Some(9), true), kept(None, true)], [true, true, false]);
+}

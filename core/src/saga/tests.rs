@@ -230,3 +230,99 @@ fn g6_a_cancel_that_comes_too_late_changes_nothing() {
     assert_eq!(saga.handle(0, &Input::Cancel).unwrap().effects, []);
     assert_eq!(saga, before);
 }
+
+/// Before, the pivot, after.
+fn with_pivot() -> Vec<SagaStep> {
+    let of = |name, after: &[&str], compensation| SagaStep { compensation, ..step(name, after) };
+    vec![
+        step("before", &[]),
+        of("pivot", &["before"], Compensation::Pivot),
+        of("after", &["pivot"], Compensation::Nothing),
+    ]
+}
+
+fn is_refused(original: &Saga, change: fn(&mut Saga)) -> bool {
+    let mut forged = original.clone();
+    change(&mut forged);
+    Saga::restore(&forged.snapshot(0).unwrap(), 0, 0) == Err(RecordFault::Corrupt)
+}
+
+#[test]
+fn g5_a_record_that_would_do_a_step_after_the_saga_turned_round_is_refused() {
+    let mut begun = saga(vec![step("a", &[])]);
+    begun.handle(0, &Input::Start).unwrap();
+    begun.handle(0, &Input::Done { operation: 1 }).unwrap();
+    assert_eq!(begun.stage(0), Stage::Busy(Work::Do, Moment::Intended));
+    assert!(!is_refused(&begun, |_| {}));
+    assert!(is_refused(&begun, |saga| {
+        saga.phase = Phase::Unwinding;
+        saga.origin = Some(Origin::CANCEL);
+        saga.rollback_until = Some(saga.config.rollback_deadline);
+    }));
+}
+
+#[test]
+fn g1_a_record_that_turned_round_although_its_pivot_or_what_follows_it_is_done_is_refused() {
+    let mut done = saga(with_pivot());
+    run(&mut done, &Input::Start, failing(0));
+    assert_eq!(done.phase, Phase::RolledBack);
+    let turned = |saga: &mut Saga| {
+        saga.phase = Phase::Unwinding;
+        saga.rollback_until = Some(saga.config.rollback_deadline);
+        saga.set_stage(0, Stage::Done);
+        saga.progress[0].attempt = 1;
+        saga.set_stage(0, Stage::Busy(Work::Undo, Moment::Due(9)));
+    };
+    turned(&mut done);
+    assert!(!is_refused(&done, |_| {}));
+    assert!(is_refused(&done, |saga| saga.set_stage(1, Stage::Done)));
+    assert!(is_refused(&done, |saga| saga.set_stage(2, Stage::Done)));
+    let replaying = |saga: &mut Saga| {
+        saga.set_stage(0, Stage::Done);
+        (saga.mode, saga.rollback_until) = (Mode::Replaying, None);
+    };
+    replaying(&mut done);
+    assert!(!is_refused(&done, |_| {}));
+    assert!(is_refused(&done, |saga| saga.set_stage(1, Stage::Done)));
+}
+
+#[test]
+fn g7_a_record_that_ends_stuck_while_nothing_has_failed_or_something_is_under_way_is_refused() {
+    let mut ending = saga(with_pivot());
+    let mut effects = ending.handle(0, &Input::Start).unwrap().effects;
+    while !ending.is_ending() {
+        let input = match *effects.first().unwrap() {
+            Effect::Do { operation, step: 2, .. } => Input::Failed { operation },
+            Effect::Do { operation, .. } | Effect::Append { operation, .. } => Input::Done { operation },
+            ref other => panic!("{other:?}"),
+        };
+        effects.remove(0);
+        effects.extend(ending.handle(0, &input).unwrap().effects);
+    }
+    assert_eq!(ending.stage(2), Stage::Clean);
+    assert!(!is_refused(&ending, |_| {}));
+    assert!(is_refused(&ending, |saga| {
+        saga.origin = None;
+        saga.set_stage(2, Stage::Waiting);
+    }));
+    assert!(is_refused(&ending, |saga| saga.set_stage(2, Stage::Busy(Work::Do, Moment::Due(9)))));
+}
+
+#[test]
+fn what_holds_nothing_up_is_forgotten_and_what_does_is_not() {
+    let mut running = saga(vec![step("a", &[])]);
+    running.handle(5, &Input::Start).unwrap();
+    let normal = |phase, hold, late| {
+        let mut saga = running.clone();
+        saga.phase = phase;
+        (saga.progress[0].hold, saga.progress[0].late) = (hold, late);
+        saga.normalize(&mut |_, _| {});
+        (saga.progress[0].hold, saga.progress[0].late)
+    };
+    assert_eq!(normal(Phase::Running, Some(6), Some(7)), (Some(6), Some(7)));
+    assert_eq!(normal(Phase::Running, Some(5), Some(5)), (None, None), "it has passed");
+    assert_eq!(normal(Phase::Unwinding, Some(4), Some(8)), (None, Some(8)));
+    for over in [Phase::Committed, Phase::RolledBack, Phase::Fenced] {
+        assert_eq!(normal(over, Some(6), Some(7)), (None, None), "all is over");
+    }
+}

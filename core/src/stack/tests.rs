@@ -590,3 +590,22 @@ fn a_component_may_take_all_of_its_limit_to_drain_and_no_more() {
     assert!(Stack::new(config(2_000), 0, 0).is_ok());
     assert!(message(&config(2_001)).contains("longer than `drain_limit`"));
 }
+
+#[test]
+fn how_long_a_component_has_been_up_is_forgotten_once_nothing_asks_for_it() {
+    let config = Config { components: vec![named("base", &[])], ..Config::default() };
+    let mut up = Stack::new(config, 0, 0).unwrap();
+    up.handle(0, &Input::Start).unwrap();
+    up.handle(1, &Input::Done { operation: 1 }).unwrap();
+    up.parts[0].stable = Some(500);
+    let stable = |mut stack: Stack| {
+        stack.normalize(&mut |_, _| {});
+        stack.parts[0].stable
+    };
+    assert_eq!((up.parts[0].stage, stable(up.clone())), (Stage::Up, Some(500)));
+    let mut waiting = up.clone();
+    waiting.parts[0].stage = Stage::Waiting;
+    assert_eq!(stable(waiting), None);
+    up.phase = Phase::Stopping;
+    assert_eq!(stable(up), None);
+}

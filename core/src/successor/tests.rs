@@ -57,3 +57,17 @@ fn it_says_why_it_is_where_it_is() {
     assert_eq!(promoted.explain().because, "the old process is gone, and this one promotes itself");
     assert_eq!(promoted.explain().waits_for, "the sockets to accept");
 }
+
+#[test]
+fn a_record_of_one_that_has_ended_and_still_waits_is_refused() {
+    let mut ended = at(State::Loading);
+    ended.handle(1, &Input::Stop).unwrap();
+    let is_refused = |change: fn(&mut Successor)| {
+        let mut forged = ended.clone();
+        change(&mut forged);
+        Successor::restore(&forged.snapshot(1).unwrap(), 0, 0) == Err(RecordFault::Corrupt)
+    };
+    assert!(!is_refused(|_| {}));
+    assert!(is_refused(|ended| ended.ends = Some(5)), "for a time");
+    assert!(is_refused(|ended| ended.operation = Some(1)), "for an answer");
+}

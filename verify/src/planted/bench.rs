@@ -1,11 +1,12 @@
 //! The copy of the workspace in which bugs are planted, and the programs that are run in it.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+
+use crate::workspace::{self, said};
 
 /// What the checks are made of; nothing else is copied.
 const COPIED: &[&str] = &["Cargo.lock", ".cargo", "core", "boundary", "verify", "vectors", "docs"];
@@ -42,21 +43,6 @@ pub struct Test {
     folder: PathBuf,
 }
 
-fn said<T>(what: &Path, result: io::Result<T>) -> Result<T, String> {
-    result.map_err(|error| format!("{}: {error}", what.display()))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    if !from.is_dir() {
-        return said(from, fs::copy(from, to)).map(|_| ());
-    }
-    said(to, fs::create_dir_all(to))?;
-    for entry in said(from, fs::read_dir(from))?.flatten() {
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
 impl Bench {
     /// Copies what is needed of the workspace at `workspace` into its target folder.
     pub fn new(workspace: &Path) -> Result<Self, String> {
@@ -73,18 +59,7 @@ impl Bench {
         command.args(["-c", clean]).arg(&root).stdin(Stdio::piped());
         let cleaner = command.spawn().map_err(|error| format!("sh: {error}"))?;
         let bench = Self { root, build: target.join("build"), cleaner };
-        for name in COPIED {
-            copy(&workspace.join(name), &bench.root.join(name))?;
-        }
-        let manifest = workspace.join("Cargo.toml");
-        let text = said(&manifest, fs::read_to_string(&manifest))?;
-        let members = |line: &str| line.starts_with("members =") || line.starts_with("exclude =");
-        let lines = text.lines().filter(|line| !members(line)).map(|line| match line {
-            "[workspace]" => "[workspace]\nmembers = [\"core\", \"boundary\", \"verify\"]",
-            line => line,
-        });
-        let manifest = bench.root.join("Cargo.toml");
-        said(&manifest, fs::write(&manifest, lines.collect::<Vec<_>>().join("\n")))?;
+        workspace::copy(workspace, &bench.root, COPIED, &["core", "boundary", "verify"])?;
         Ok(bench)
     }
 
