@@ -414,6 +414,22 @@ impl LeaseHolder {
         self.sure.map_or(0, |sure| until(self.now(), sure))
     }
 
+    /// How the lease ends for a process that says no more about it; none when it never asked for one.
+    pub(crate) fn left_behind(&self) -> Option<LeaseEnd> {
+        Some(match self.state {
+            State::New => return None,
+            State::Claiming => LeaseEnd::Unknown,
+            State::Idle => LeaseEnd::NeverHeld,
+            State::Confirming | State::Holding | State::Resuming | State::Releasing => LeaseEnd::Unreleased,
+            State::Yielding => match self.loss {
+                LeaseLoss::Unrenewed => LeaseEnd::Unreleased,
+                LeaseLoss::Fenced => LeaseEnd::Fenced,
+                LeaseLoss::HandedOver => LeaseEnd::HandedOver,
+            },
+            State::Over => self.end,
+        })
+    }
+
     /// The series of its operations, for a machine that shares one series among its parts.
     pub(crate) fn operations(&mut self) -> &mut Operations {
         &mut self.operations
