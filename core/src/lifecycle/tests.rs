@@ -18,6 +18,7 @@ fn y3_a_config_is_refused_where_its_parts_contradict_each_other() {
     };
     assert_eq!(faults(handoff(|handoff| handoff.drain_limit = 30_000)), ["handoff.drain_limit"]);
     assert_eq!(faults(handoff(|handoff| handoff.kill_limit = 29_500)), ["handoff.kill_limit"]);
+    assert_eq!(faults(handoff(|handoff| handoff.task_limit = 29_500)), ["handoff.task_limit"]);
     assert_eq!(faults(handoff(|handoff| handoff.lease = true)), ["handoff.lease"]);
     let successor = successor::Config { lease: true, ..Default::default() };
     assert_eq!(faults(Config { successor: Some(successor), ..Config::default() }), ["successor.lease"]);
