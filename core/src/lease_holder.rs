@@ -414,6 +414,12 @@ impl LeaseHolder {
         self.sure.map_or(0, |sure| until(self.now(), sure))
     }
 
+    /// L6: a process that serves already cannot wait for more than it was granted: it drains on what it was.
+    pub(crate) fn drain_on_it(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Serve { epoch: self.epoch });
+        self.yield_lease(LeaseLoss::Unrenewed, effects);
+    }
+
     /// How the lease ends for a process that says no more about it; none when it never asked for one.
     pub(crate) fn left_behind(&self) -> Option<LeaseEnd> {
         Some(match self.state {
