@@ -414,6 +414,28 @@ impl LeaseHolder {
         self.sure.map_or(0, |sure| until(self.now(), sure))
     }
 
+    /// L6: a process that serves already cannot wait for more than it was granted: it drains on what it was.
+    pub(crate) fn drain_on_it(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Serve { epoch: self.epoch });
+        self.yield_lease(LeaseLoss::Unrenewed, effects);
+    }
+
+    /// How the lease ends for a process that says no more about it; none when it never asked for one.
+    pub(crate) fn left_behind(&self) -> Option<LeaseEnd> {
+        Some(match self.state {
+            State::New => return None,
+            State::Claiming => LeaseEnd::Unknown,
+            State::Idle => LeaseEnd::NeverHeld,
+            State::Confirming | State::Holding | State::Resuming | State::Releasing => LeaseEnd::Unreleased,
+            State::Yielding => match self.loss {
+                LeaseLoss::Unrenewed => LeaseEnd::Unreleased,
+                LeaseLoss::Fenced => LeaseEnd::Fenced,
+                LeaseLoss::HandedOver => LeaseEnd::HandedOver,
+            },
+            State::Over => self.end,
+        })
+    }
+
     /// The series of its operations, for a machine that shares one series among its parts.
     pub(crate) fn operations(&mut self) -> &mut Operations {
         &mut self.operations

@@ -273,6 +273,16 @@ fn check_together(config: &Config, faults: &mut Faults) {
             );
             faults.add(FaultCode::OverBudget, "handoff.kill_limit", message);
         }
+        // A successor that accepts at the last look is still to be given what passes to it.
+        let pass = handoff.look_limit.saturating_add(handoff.task_limit);
+        if pass >= budget {
+            let message = format!(
+                "is {} ms; with `handoff.look_limit` ({} ms) a successor is given what passes to it in {pass} ms, \
+                 which must be less than `drain.kill_budget` ({budget} ms)",
+                handoff.task_limit, handoff.look_limit
+            );
+            faults.add(FaultCode::OverBudget, "handoff.task_limit", message);
+        }
     }
     let sides = [
         ("handoff.lease", config.handoff.as_ref().map(|handoff| handoff.lease)),

@@ -170,8 +170,8 @@ impl<M: Alone> World for AloneWorld<M> {
     }
 
     fn act(&self, whole: &mut Whole<M>, action: &Action<M::Input>, moment: &mut Moment<'_>) -> bool {
-        let before = whole.machine.before(&self.pool);
-        let before: &M = &before;
+        let original = whole.machine.clone();
+        let before = original.get(&self.pool);
         let machine = whole.machine.edit(&self.pool);
         let (cause, answer) = match action {
             Action::Input(input) => {
@@ -179,7 +179,7 @@ impl<M: Alone> World for AloneWorld<M> {
                 if M::TOTAL {
                     moment.watch.check(0, answer.is_ok());
                 } else if answer.is_err() {
-                    moment.watch.check(0, *machine == *before);
+                    moment.watch.check(0, machine == before);
                 }
                 (Cause::Input(input), answer)
             }
@@ -198,6 +198,10 @@ impl<M: Alone> World for AloneWorld<M> {
         };
         let seen = Seen { before, cause, answer: &answer, after: machine };
         M::observe(&mut whole.observer, &seen, 1 + LAWS.len(), moment.watch);
+        // What nothing happened to need not be brought into its one form again.
+        if machine == before {
+            whole.machine = original;
+        }
         true
     }
 

@@ -13,7 +13,6 @@
 //! touched has the same actions in the same places, so a way through the graph can be replayed there: that is where
 //! scripts for people and for `vectors/` come from.
 
-use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -339,14 +338,6 @@ impl<M: Subject> Slot<M> {
         match self {
             Self::Kept(part) => pool.get(*part),
             Self::Own(machine) => machine,
-        }
-    }
-
-    /// As it is before it is changed.
-    pub fn before<'a>(&self, pool: &'a Pool<M>) -> Cow<'a, M> {
-        match self {
-            Self::Kept(part) => Cow::Borrowed(pool.get(*part)),
-            Self::Own(machine) => Cow::Owned(machine.as_ref().clone()),
         }
     }
 

@@ -305,8 +305,9 @@ impl Lifecycle {
             return;
         }
         self.stage = Stage::Exited;
-        if self.holder_at() == Some(lease_holder::State::Releasing) {
-            self.lease_end = Some(LeaseEnd::Unreleased);
+        if self.lease_end.is_none() {
+            // It was not told of the stop, or not in time.
+            self.lease_end = self.holder.as_ref().and_then(LeaseHolder::left_behind);
         }
         let cause = self.cause.unwrap_or(ExitCause::Stopped);
         let intent = self.intent();

@@ -470,7 +470,14 @@ impl Lifecycle {
     ) -> Result<(), RejectionCode> {
         let mut said = Vec::new();
         let holder = self.holder.as_mut().ok_or(RejectionCode::ImpossibleNow)?;
+        let waited = holder.at() == lease_holder::State::Resuming;
         holder.apply(input, &mut said).map_err(|rejection| rejection.code)?;
+        let waits = holder.at() == lease_holder::State::Resuming && !waited;
+        if waits && self.served && matches!(self.stage, Stage::Serving | Stage::Stopping) {
+            // A successor was granted less than a drain takes.
+            said.clear();
+            holder.drain_on_it(&mut said);
+        }
         self.heard_holder(said, effects);
         Ok(())
     }

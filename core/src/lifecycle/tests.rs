@@ -18,6 +18,7 @@ fn y3_a_config_is_refused_where_its_parts_contradict_each_other() {
     };
     assert_eq!(faults(handoff(|handoff| handoff.drain_limit = 30_000)), ["handoff.drain_limit"]);
     assert_eq!(faults(handoff(|handoff| handoff.kill_limit = 29_500)), ["handoff.kill_limit"]);
+    assert_eq!(faults(handoff(|handoff| handoff.task_limit = 29_500)), ["handoff.task_limit"]);
     assert_eq!(faults(handoff(|handoff| handoff.lease = true)), ["handoff.lease"]);
     let successor = successor::Config { lease: true, ..Default::default() };
     assert_eq!(faults(Config { successor: Some(successor), ..Config::default() }), ["successor.lease"]);
@@ -122,4 +123,62 @@ fn what_it_inherited_is_forgotten_once_it_serves_and_needs_no_lease_of_its_own()
         lifecycle.inherited == inherited
     };
     assert_eq!([kept(None, false), kept(Some(9), true), kept(None, true)], [true, true, false]);
+}
+
+/// A process with a lease whose drain is over before it is known whether its successor accepts: the steps that take
+/// the boot back have waited for that longer than they may take.
+fn ends_while_undecided(stop: &Input) -> Effect {
+    let limit = 100;
+    let lease = lease_holder::Config {
+        term: 60_000,
+        drain: 5_000,
+        margin: 1_000,
+        release_limit: limit,
+        ..lease_holder::Config::default()
+    };
+    let handoff = handoff::Config { look_limit: limit, kill_limit: limit, lease: true, ..Default::default() };
+    let config = Config {
+        control_door: false,
+        clean_up_limit: limit,
+        drain: drain::Config { lame_duck: 0, grace: 1_000, kill_budget: 5_000, ..Default::default() },
+        lease: Some(lease),
+        handoff: Some(handoff),
+        ..Config::default()
+    };
+    let mut lifecycle = Lifecycle::new(config, 1, 0).unwrap();
+    let (operation, generation) = (|operation| Input::Done { operation }, 4);
+    for input in [
+        Input::Boot { successor: false },
+        operation(1),
+        Input::Mine { operation: 2, epoch: 5, term: 60_000 },
+        operation(3),
+        Input::Upgrade,
+        Input::Ready { generation, speaks: handoff::Speaks::Tidegate, version: 1 },
+        stop.clone(),
+        // The public door is closed, and nothing is left.
+        operation(6),
+        Input::Load { requests: 0, idle: 0, streams: 0, tunnels: 0, told: 0 },
+    ] {
+        lifecycle.handle(0, &input).unwrap();
+    }
+    let mut said = Vec::new();
+    while let Some(deadline) = lifecycle.deadline() {
+        said.extend(lifecycle.tick(deadline.at).unwrap().effects);
+    }
+    assert!(said.contains(&Effect::UndoFailed { step: BootStep::Lease, timed_out: true }), "{said:?}");
+    said.pop().unwrap()
+}
+
+#[test]
+fn l5_a_fenced_process_exits_as_one_though_its_lease_could_not_be_taken_back_in_time() {
+    let end = ends_while_undecided(&Input::Fenced { epoch: 5 });
+    let Effect::Exit { cause, lease, exit_code, .. } = end else { panic!("{end:?}") };
+    assert_eq!((cause, lease, exit_code), (ExitCause::Fenced, Some(LeaseEnd::Fenced), EXIT_FENCED));
+}
+
+#[test]
+fn l4_a_lease_that_nobody_was_told_of_is_reported_as_unreleased() {
+    let end = ends_while_undecided(&Input::Stop { intent: Intent::Restart });
+    let Effect::Exit { cause, lease, exit_code, .. } = end else { panic!("{end:?}") };
+    assert_eq!((cause, lease, exit_code), (ExitCause::Stopped, Some(LeaseEnd::Unreleased), EXIT_STEP_FAILED));
 }
