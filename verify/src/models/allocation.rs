@@ -677,7 +677,8 @@ impl Allocation {
     /// Whether a call can be answered now.
     fn is_answered(&self, at: &Situation, call: &Call) -> bool {
         let waits = |life: usize| self.life(at, life).at() == Place::Confirming;
-        !(call.step == HANDSHAKE && call.begun) || !(0..at.gateway.lives.len()).any(waits)
+        let told = call.step == HANDSHAKE && call.begun;
+        !(told && (0..at.gateway.lives.len()).any(waits))
     }
 
     fn publish(at: &mut Situation, route: Route) {
@@ -1170,6 +1171,13 @@ impl World for Allocation {
             Action::Scan => {
                 let before = at.gateway.row;
                 at.gateway.row = before.at(0, &self.terms);
+                if at.faults == 0 && before.state() == LeaseState::Held {
+                    // Whoever asks and is not answered in this very step has been.
+                    let came = |life: &Life<Slot<LeaseHolder>>| {
+                        life.incarnation > before.incarnation && life.asks.is_none()
+                    };
+                    moment.watch.check(KEPT, !at.gateway.lives.iter().any(came));
+                }
                 self.moved(at, &before, moment.watch);
             }
             Action::Unroute(removal) => {
@@ -1274,7 +1282,7 @@ impl World for Allocation {
             "P: stuck names no route that is not there",
             "L4: no route leads to a gateway that is free",
             "L4: no route leads to a gateway that is another organization's",
-            "P: who holds a lease has its route: no gap",
+            "P: a lease has its route, and whoever comes back in time has its lease: no gap",
             "L5: a reclaim keeps the organization",
             "L6: a holder has stopped before its lease could be another's",
             "L6: no two lives serve one epoch",
@@ -1311,7 +1319,10 @@ impl World for Allocation {
                     watch.check(KEPT, routed(WISH));
                 }
             }
-            Phase::RolledBack => watch.check(ROLLED_BACK, !routed(WISH) && !(held && saga)),
+            Phase::RolledBack => {
+                let left = routed(WISH) || (held && saga);
+                watch.check(ROLLED_BACK, !left);
+            }
             _ => {
                 let named = |step: u8| end.leaked.contains(&step);
                 watch.check(NAMED, (!routed(WISH) || named(ROUTE)) && (!(held && saga) || named(GATEWAY)));
@@ -1613,9 +1624,8 @@ pub fn bounds(size: Size) -> (&'static str, Vec<Bounds>) {
     }
 }
 
-/// What this world must not be: routes of a lease that is over can still be published. In words, as [`bounds`].
+/// What no host may be like: routes of a lease that is over can still be published.
 #[must_use]
-pub fn unfenced() -> (&'static str, Vec<Bounds>) {
-    let (words, bounds) = bounds(Size::Small);
-    (words, bounds.into_iter().map(|bounds| Bounds { fenced: false, ..bounds }).collect())
+pub fn unfenced() -> Vec<Bounds> {
+    bounds(Size::Small).1.into_iter().map(|bounds| Bounds { fenced: false, ..bounds }).collect()
 }
