@@ -39,7 +39,10 @@
 //!   another gateway by now. The epoch does the rest.
 //! * Ids are numbers that the store gives: organizations, requests, and incarnations, which grow with each start
 //!   of the gateway's process.
-//! * Un-routing is conditional: it removes the route of that organization *to this gateway*.
+//! * Un-routing is conditional: it removes the route of that organization *to this gateway*, made for the lease that is
+//!   over or for one before it, and never one that was made since. And it is a fence: from then on no route can be
+//!   published for those leases. A saga that is recovered late, and a request of it that lands late, know nothing of
+//!   the end of its lease; without the fence they publish a route to a gateway that is free or another's.
 //!
 //! # The decisions
 //!

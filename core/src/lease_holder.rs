@@ -11,7 +11,7 @@
 //! | `new` (resting) | nothing was asked yet | `boot` |
 //! | `claiming` | is there a lease? Asked until somebody knows | a definite answer, or a handshake |
 //! | `idle` (resting) | definitely no lease | a handshake |
-//! | `confirming` | the handshake came; asked until the granter has confirmed it | a definite answer |
+//! | `confirming` | the handshake came; asked until the granter has confirmed it | a definite answer; when that is no and the claim was still open, it is asked again |
 //! | `holding` | serving, renewing | no renew in time, a refusal, a handover, a stop |
 //! | `resuming` | restored, or granted for less than a drain takes: it serves only after a renew | the renew, a refusal, its time |
 //! | `yielding` | the lease is lost or handed over: draining | drained, or out of time |
@@ -383,7 +383,8 @@ pub struct LeaseHolder {
     intent: Intent,
     /// When the release is given up.
     release_by: Option<Millis>,
-    /// How it ended; meaningful when it is over.
+    /// How it ended; meaningful when it is over. While a handshake is to be confirmed: unknown when that cut the claim
+    /// short.
     end: LeaseEnd,
 }
 
@@ -564,7 +565,12 @@ impl LeaseHolder {
             State::Holding => self.yield_lease(LeaseLoss::Fenced, effects),
             State::Yielding if self.loss == LeaseLoss::Unrenewed => self.loss = LeaseLoss::Fenced,
             State::Resuming | State::Releasing => self.finish(LeaseEnd::Fenced, effects),
-            // Only the handshake was in vain.
+            // Only the handshake was in vain: a late one, maybe. The question that it cut short is still open.
+            State::Confirming if self.end == LeaseEnd::Unknown => {
+                self.enter(State::Claiming);
+                self.epoch = 0;
+                self.ask(effects);
+            }
             State::Confirming => self.become_idle(effects),
             State::New | State::Claiming | State::Idle | State::Yielding | State::Over => {}
         }
@@ -752,6 +758,8 @@ impl Rules for LeaseHolder {
             // L3: the granter's word makes it a lease, not the handshake.
             Input::Granted { epoch } => match self.state {
                 State::Claiming | State::Idle => {
+                    let unknown = self.state == State::Claiming;
+                    self.end = if unknown { LeaseEnd::Unknown } else { LeaseEnd::NeverHeld };
                     self.enter(State::Confirming);
                     self.epoch = epoch;
                     self.ask(effects);
@@ -867,7 +875,8 @@ impl Rules for LeaseHolder {
         }
         renumber("operation", self.operations.counter());
         // What only one state reads is forgotten in the others.
-        if self.state != State::Claiming {
+        let open = self.state == State::Confirming && self.end == LeaseEnd::Unknown;
+        if self.state != State::Claiming && !open {
             self.predecessor = None;
         }
         if self.state != State::Yielding {
@@ -878,7 +887,7 @@ impl Rules for LeaseHolder {
         }
         if self.state == State::Over {
             self.epoch = 0;
-        } else {
+        } else if !open {
             self.end = LeaseEnd::NeverHeld;
         }
     }

@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tidegate_verify::alone::{Alone, AloneWorld};
-use tidegate_verify::claim::Options;
+use tidegate_verify::claim::{Options, prove};
 use tidegate_verify::coverage;
 use tidegate_verify::explore::{Limits, Model, explore};
 use tidegate_verify::machines::{Backoff, Directory, Handoff, Peer, Saga, Successor};
-use tidegate_verify::models::{Size, all, backoff, directory, handoff, peer, successor};
+use tidegate_verify::models::{Size, all, allocation, backoff, directory, handoff, peer, successor};
 use tidegate_verify::vectors::{self, answered};
 use tidegate_verify::world::{Explored, World, replay};
 
@@ -28,6 +28,15 @@ fn every_model_holds_at_small_bounds_with_a_witness_for_everything() {
         assert!(faults.is_empty(), "{}: {}", entry.name, faults.join("\n"));
         assert!(claim.complete && claim.states > 0);
     }
+}
+
+#[test]
+fn a_saga_that_is_recovered_late_routes_to_a_free_gateway_unless_routes_of_ended_leases_are_refused() {
+    let world = allocation::Allocation::new(allocation::unfenced());
+    let claim = prove("unfenced", "", world, Options::default());
+    let found =
+        claim.faults.iter().any(|fault| fault.what.contains("L4: no route leads to a gateway that is free"));
+    assert!(found, "{:#?}", claim.faults);
 }
 
 #[test]
@@ -84,12 +93,7 @@ fn the_committed_vectors_are_those_that_the_graphs_give() {
     };
     fn scripts<M: Alone>(configs: Vec<M::Config>) -> String {
         let world = AloneWorld::<M>::new(configs);
-        let claim = tidegate_verify::claim::prove(
-            M::NAME,
-            "",
-            world,
-            Options { scripts: true, ..Options::default() },
-        );
+        let claim = prove(M::NAME, "", world, Options { scripts: true, ..Options::default() });
         let scripts: Vec<Value> = claim.scripts.iter().map(|script| answered(script).unwrap()).collect();
         vectors::file(M::NAME, &scripts)
     }

@@ -32,6 +32,8 @@ pub struct Granter {
     whole: bool,
     /// A lease was granted to this life.
     held: bool,
+    /// Nobody has said yet whether this life has a lease from before.
+    open: bool,
     /// The lease has passed to a successor.
     passed: bool,
     /// How long ago the release began.
@@ -138,7 +140,7 @@ impl Alone for LeaseHolder {
                         | Input::Stop { .. }
                 )
             );
-            watch.check(first + 3, definite);
+            watch.check(first + 3, definite && (to != State::Idle || !granter.open));
         }
         for effect in &step.effects {
             match *effect {
@@ -156,7 +158,10 @@ impl Alone for LeaseHolder {
                     watch.check(first + 4, !asks(to) || (again && delay <= config.retry.cap));
                 }
                 Effect::Claim { operation, .. } => {
-                    watch.check(first + 9, !before.held && matches!(from, State::New | State::Claiming));
+                    // One that a handshake cut short is asked again, when the handshake was in vain.
+                    let again = from == State::Confirming && before.open;
+                    let asks = again || matches!(from, State::New | State::Claiming);
+                    watch.check(first + 9, !before.held && asks);
                     (granter.asked, granter.age) = (operation, 0);
                 }
                 Effect::Confirm { operation, epoch, .. } | Effect::Renew { operation, epoch, .. } => {
@@ -224,6 +229,7 @@ impl Granter {
         let config = seen.after.config();
         let effects = seen.answer.as_ref().map_or(0, |step| step.effects.len());
         let (from, to) = (seen.before.at(), seen.after.at());
+        self.open |= from == State::New && to == State::Claiming;
         match *input {
             Input::Mine { operation, .. }
             | Input::NotMine { operation, .. }
@@ -237,6 +243,9 @@ impl Granter {
                 }
                 let age = self.age;
                 (self.asked, self.age) = (0, 0);
+                let answer =
+                    matches!(input, Input::Mine { .. } | Input::NotMine { .. } | Input::Renewed { .. });
+                self.open &= !answer;
                 if let Input::Mine { term, .. } | Input::Renewed { term, .. } = *input {
                     let counted = term.min(config.term) * 1_000 / (1_000 + u64::from(config.drift));
                     self.left = Some(counted.saturating_sub(age));

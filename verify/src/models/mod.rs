@@ -1,5 +1,6 @@
 //! The models: one file each, and the list of them with their bounds.
 
+pub mod allocation;
 pub mod backoff;
 pub mod close;
 pub mod connect;
@@ -267,6 +268,14 @@ pub fn all() -> Vec<Entry> {
             prove: |size, options| {
                 let (words, bounds) = holders::bounds(size);
                 prove("lease × holders", words, holders::Holders::new(bounds), options)
+            },
+            draw: None,
+        },
+        Entry {
+            name: "saga × lease × crash",
+            prove: |size, options| {
+                let (words, bounds) = allocation::bounds(size);
+                prove("saga × lease × crash", words, allocation::Allocation::new(bounds), options)
             },
             draw: None,
         },
