@@ -19,8 +19,8 @@ use tidegate_verify::alone::{Alone, AloneWorld};
 use tidegate_verify::explore::{Limits, Model, Watch, explore};
 use tidegate_verify::machines::{Backoff, Directory, Handoff, LeaseHolder, Peer, Successor, Tunnel};
 use tidegate_verify::models::{
-    Size, backoff, connect, directory, drain, fleet, handoff, holders, lease, lease_holder, lifecycle, peer,
-    processes, recovery, replace, rows, saga, serve, stack, successor, takeover, tunnel,
+    Size, allocation, backoff, connect, directory, drain, fleet, handoff, holders, lease, lease_holder,
+    lifecycle, peer, processes, recovery, replace, rows, saga, serve, stack, successor, takeover, tunnel,
 };
 use tidegate_verify::world::{Explored, World};
 
@@ -332,6 +332,9 @@ fn main() -> ExitCode {
     all.world("rows × peers, quick bounds", || rows::Rows::new(rows::bounds(Size::Quick).1));
     all.world("lease × holders, small bounds", || holders::Holders::new(holders::bounds(Size::Small).1));
     all.world("saga × crash, quick bounds", || recovery::Recovery::new(recovery::bounds(Size::Quick).1));
+    all.world("saga × lease × crash, small bounds", || {
+        allocation::Allocation::new(allocation::bounds(Size::Small).1)
+    });
     let Task::Compare { rounds, only } = &all.task else { return ExitCode::SUCCESS };
     if all.rows.is_empty() && all.faults.is_empty() {
         eprintln!("no model has a name that contains {only:?}");
