@@ -86,7 +86,10 @@ export function allocationOf(
       fenced: true,
     })
     .step('dns', {
-      run: ({ outputs, signal }) => dns.put(outputs.gateway, signal),
+      run: async ({ outputs, signal }) => {
+        await whileLeased(pool, outputs.gateway)
+        await dns.put(outputs.gateway, signal)
+      },
       undo: ({ outputs, signal }) => dns.remove(outputs.gateway, signal),
       // A server that says "removed" may mean a name that it does not even serve.
       verify: ({ outputs, signal }) => dns.has(outputs.gateway, signal),
@@ -95,7 +98,10 @@ export function allocationOf(
       idempotent: true,
     })
     .step('config', {
-      run: ({ outputs, signal }) => proxy.write(outputs.gateway, signal),
+      run: async ({ outputs, signal }) => {
+        await whileLeased(pool, outputs.gateway)
+        await proxy.write(outputs.gateway, signal)
+      },
       // Another allocation's reload may have put it into effect meanwhile, so removing the file is not enough.
       undo: ({ outputs, signal }) => unroute(proxy, outputs.gateway, signal),
       verify: async ({ outputs, signal }) =>
@@ -104,6 +110,7 @@ export function allocationOf(
     })
     .step('reload', {
       run: async ({ outputs, signal }) => {
+        await whileLeased(pool, outputs.gateway)
         await proxy.reload(signal)
         await untilRouted(proxy, outputs.gateway, true, signal)
       },
@@ -120,6 +127,16 @@ export function allocationOf(
       // The gateway confirms the same lease as often as it is asked to.
       idempotent: true,
     })
+}
+
+/**
+ * Nothing is published for a lease that is over: a control plane that goes on with what another one left may come late,
+ * when the gateway is free or somebody else's. What ends between this and what is published is found by the handshake.
+ */
+async function whileLeased(pool: LeasePool, { gateway, epoch }: Route): Promise<void> {
+  await pool.verify(gateway, epoch).catch((error: unknown) => {
+    throw new NotDone(error instanceof Error ? error.message : String(error), { cause: error })
+  })
 }
 
 /** What certainly had no effect: the pool said no. */

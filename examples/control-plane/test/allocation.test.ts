@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { Nginx } from '../nginx.ts'
 import { startNginx, startPostgres, startPowerDns } from '../real/programs.ts'
 import { embedded, real, type Surroundings } from '../world.ts'
-import { DOMAIN, type Fate, type Fixture, fixture, STEPS, stopping, uuid } from './support.ts'
+import { changed, DOMAIN, type Fate, type Fixture, fixture, STEPS, stopping, uuid } from './support.ts'
 
 const STARTS = 20
 const TERMS = { quarantine: '1h', unroutePause: '50ms' } as const
@@ -196,6 +196,30 @@ function suite(
         const row = rows.find(({ organization }) => organization === uuid(n))
         assert.deepEqual([status, body.gateway], row === undefined ? [404, undefined] : [200, row.gateway])
       }
+    })
+
+    test('a control plane that goes on with an allocation whose lease is over publishes nothing, and takes it back', async () => {
+      const world = await open()
+      let published = 0
+      const dns = changed(world.dns, {
+        put: async (...call) => {
+          published += 1
+          await world.dns.put(...call)
+        },
+      })
+      // It began, and has a gateway.
+      const cut = stopping(world.journal, [3])
+      await using made = await fixture({ ...world, dns, journal: cut.journal }, 1, limits, world.journal)
+      void start(made, 1).catch(() => {})
+      await until('it has stopped', async () => cut.stopped === 1)
+      const [row] = await world.pool.list()
+      assert.equal(row?.state, 'allocating')
+      await world.pool.handshakeFailed(row.gateway, row.epoch)
+      const [outcome] = await made.next().recover()
+      assert.equal(outcome?.outcome, 'rolled-back')
+      assert.match(`${outcome?.error}`, /no lease|is over|refused/i)
+      assert.equal(published, 0)
+      assert.deepEqual(await residue(made), [])
     })
 
     test('a gateway that is not there is quarantined, and the start says so', async () => {
