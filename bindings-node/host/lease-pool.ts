@@ -68,7 +68,8 @@ export interface LeasePoolOptions {
   readonly hostname?: (organization: string) => string
   /**
    * Removes the route of that organization *to this gateway*: it may have another one by now. Resolves when no
-   * route is left, and rejects otherwise. May be called again for the same route. Default: there are no routes.
+   * route is left, and rejects otherwise. May be called again for the same route. From then on none may be published
+   * for that lease or one before it: ask {@link LeasePool.verify} first. Default: there are no routes.
    */
   readonly unroute?: (route: Route, context: UnrouteContext) => unknown
   /** How often {@link LeasePool.start} looks for what time has ended; default 1 s. */
