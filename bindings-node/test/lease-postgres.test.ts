@@ -1,5 +1,6 @@
 /** What only PostgreSQL can show: statements of its own, the fence in SQL, load, and a server that goes away. */
 import assert from 'node:assert/strict'
+import type { Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { type LeaseCommand, LeasePool, type LeaseRow, LeaseStoreUnavailable } from '../host/index.js'
 import { decideLease, LIVE } from '../host/lease/row.js'
@@ -209,6 +210,27 @@ describe('leases in PostgreSQL', () => {
       ['0002-lease-pool.sql'],
     )
     assert.deepEqual(await migrate(clients, { schema: 'together' }), [])
+  })
+
+  it('fails, and ends no process, when its connection is cut in the middle of a migration', async () => {
+    const { clients } = await fresh()
+    const other = await clients.connect()
+    try {
+      await other.query("BEGIN; SELECT pg_advisory_xact_lock(x'7469646567617465'::bigint)")
+      let cut = () => {}
+      clients.once('acquire', (client) => {
+        const { connection } = client as unknown as { connection: { stream: Socket } }
+        cut = () => connection.stream.destroy()
+      })
+      const failed = assert.rejects(migrate(clients, { schema: 'interrupted' }), /terminated unexpectedly/)
+      const waits = `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`
+      await until(async () => (await other.query(waits)).rowCount === 1, 'it to wait for the lock')
+      cut()
+      await failed
+    } finally {
+      other.release(true)
+    }
+    assert.notDeepEqual(await migrate(clients, { schema: 'interrupted' }), [])
   })
 
   it('gives up a command that the server does not answer, and the outcome is unknown', async () => {

@@ -7,7 +7,6 @@
  */
 
 import { createHash } from 'node:crypto'
-import type { EventEmitter } from 'node:events'
 import { type Duration, milliseconds } from '../duration.js'
 import { TidegateError } from '../errors.js'
 import type { LeaseConfig } from '../generated.js'
@@ -24,7 +23,14 @@ import {
 } from '../lease/row.js'
 import type { AllocateCommand, GatewayCommand, LeaseStore, ListedRow } from '../lease/store.js'
 import { Batches } from './batches.js'
-import { type PostgresConnection, type PostgresPool, type PostgresResult, schemaName } from './pool.js'
+import {
+  ignore,
+  type PostgresClient,
+  type PostgresConnection,
+  type PostgresPool,
+  type PostgresResult,
+  schemaName,
+} from './pool.js'
 
 /** How rows are kept. */
 export interface PostgresLeaseStoreOptions {
@@ -65,11 +71,9 @@ const LOCKED_LIMIT = 500
 const TOGETHER = { together: 8, most: 50 }
 
 /** A client of `pg` tells of a lost connection beside failing the query: unheard, that would end the process. */
-interface Client extends PostgresConnection, Partial<Pick<EventEmitter, 'on' | 'off'>> {
-  query(statement: string, values?: unknown[]): Promise<PostgresResult>
+type Client = PostgresClient & {
   query(statement: Statement & { values: unknown[] }): Promise<PostgresResult>
 }
-const ignore = () => {}
 
 /** A statement with the name under which connections have prepared it. */
 interface Statement {

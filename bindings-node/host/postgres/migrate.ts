@@ -1,7 +1,7 @@
 /** Brings the tables of a database to this release: each migration once, in order, all or none. */
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { type PostgresPool, schemaName } from './pool.js'
+import { ignore, type PostgresClient, type PostgresPool, schemaName } from './pool.js'
 
 /** Where the tables are. */
 export interface MigrateOptions {
@@ -19,7 +19,8 @@ export async function migrate(
   { schema = 'public' }: MigrateOptions = {},
 ): Promise<string[]> {
   const into = schemaName(schema)
-  const connection = await pool.connect()
+  const connection: PostgresClient = await pool.connect()
+  connection.on?.('error', ignore)
   let failed: Error | undefined
   try {
     await connection.query('BEGIN')
@@ -42,6 +43,7 @@ export async function migrate(
     failed = error as Error
     throw error
   } finally {
+    connection.off?.('error', ignore)
     // A connection that failed in the middle is closed, which rolls back.
     connection.release(failed)
   }

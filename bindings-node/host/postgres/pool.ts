@@ -1,5 +1,7 @@
 /** What is used of `pg`: a pool, or anything else with the same methods. */
 
+import type { EventEmitter } from 'node:events'
+
 /** What a statement answers. */
 export interface PostgresResult {
   readonly rows: readonly Record<string, unknown>[]
@@ -11,6 +13,15 @@ export interface PostgresConnection {
   query(statement: string, values?: unknown[]): Promise<PostgresResult>
   release(error?: boolean | Error): void
 }
+
+/**
+ * One of `pg` says by an event, besides, that its server has gone. While it is out of its pool nobody else hears that, and an
+ * error that nobody hears ends the process.
+ */
+export type PostgresClient = PostgresConnection & Partial<Pick<EventEmitter, 'on' | 'off'>>
+
+/** Hears it: the statement that was under way fails, too. */
+export const ignore = (): void => {}
 
 /** A pool of connections: `new pg.Pool(…)`. */
 export interface PostgresPool {
