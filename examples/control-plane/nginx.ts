@@ -106,13 +106,28 @@ export class Nginx implements ReverseProxy {
 
   async #reloadNow(): Promise<void> {
     const limit = AbortSignal.timeout(RELOAD_LIMIT)
-    await this.#nginx(['-t', '-c', 'nginx.conf'], limit)
+    await this.#reads(['-t', '-c', 'nginx.conf'], limit)
     const before = await this.#workers()
-    await this.#nginx(['-s', 'reload', '-c', 'nginx.conf'], limit)
+    await this.#reads(['-s', 'reload', '-c', 'nginx.conf'], limit)
     for (const worker of before) {
       while (await accepts(worker)) {
         limit.throwIfAborted()
         await delay(10)
+      }
+    }
+  }
+
+  /**
+   * A call that reads all configs. It lists them before it opens them: one that another allocation has removed in between
+   * makes it fail, before it had any effect.
+   */
+  async #reads(words: string[], signal: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#nginx(words, signal)
+      } catch (error) {
+        const { stderr = '' } = error as { stderr?: string }
+        if (!/open\(\) "[^"]*\/routes\/[^"]*" failed \(2:/.test(stderr)) throw error
       }
     }
   }
