@@ -148,8 +148,9 @@ const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
 /// So many shards are kept by one thread at a time.
 const GROUP: usize = 1 << 2;
-/// So many states are worked off together for each thread: few enough that they stay at hand.
-const BATCH: usize = 1 << 9;
+/// So many states are worked off together for each thread. Fewer would stay at hand better, but the threads would meet at
+/// states of one config more often, and count its references in turn.
+const BATCH: usize = 1 << 11;
 /// Into how many pieces a batch is cut for each thread: whoever is done takes another one.
 const PIECES: usize = 8;
 /// Fewer states than this are not worth another thread.

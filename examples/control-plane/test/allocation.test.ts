@@ -1,6 +1,8 @@
 /** Allocations that fail at every step, twenty at a time, in this process and on real servers. */
 import assert from 'node:assert/strict'
+import { readFile, rm, symlink } from 'node:fs/promises'
 import { request } from 'node:http'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Nginx } from '../nginx.ts'
 import { startNginx, startPostgres, startPowerDns } from '../real/programs.ts'
@@ -363,6 +365,18 @@ describe('on real servers', () => {
 
   // What did not land differs in nothing that these servers see.
   suite('PostgreSQL, PowerDNS and nginx', open, limits, ['clean', 'unknown, landed'])
+
+  test('a route that goes while nginx reads its configs makes no reload fail', async () => {
+    // It is listed and cannot be opened, as one that is removed in between.
+    const gone = join(nginx.folder, 'routes', 'gone.conf')
+    await symlink(join(nginx.folder, 'nowhere'), gone)
+    const reloaded = new Nginx(nginx).reload()
+    reloaded.catch(() => {})
+    const log = async () => await readFile(join(nginx.folder, 'error.log'), 'utf8')
+    await until('nginx has met it', async () => (await log()).includes(gone))
+    await rm(gone)
+    await reloaded
+  })
 
   test('when nginx has reloaded, no worker of before answers any more', async () => {
     const proxy = new Nginx(nginx)
