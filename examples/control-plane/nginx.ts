@@ -32,6 +32,8 @@ const PROBE = '/.well-known/route'
 
 /** How long a reload may take. Milliseconds. */
 const RELOAD_LIMIT = 10_000
+/** After which it is asked for again: the running nginx may have met a route that was just removed, and has kept what it had. */
+const RELOAD_AGAIN = 2_000
 
 /** Whether a worker still takes connections: it says in its title when it does not any more. */
 async function accepts(worker: string): Promise<boolean> {
@@ -109,9 +111,14 @@ export class Nginx implements ReverseProxy {
     await this.#reads(['-t', '-c', 'nginx.conf'], limit)
     const before = await this.#workers()
     await this.#reads(['-s', 'reload', '-c', 'nginx.conf'], limit)
+    let again = performance.now() + RELOAD_AGAIN
     for (const worker of before) {
       while (await accepts(worker)) {
         limit.throwIfAborted()
+        if (performance.now() > again) {
+          await this.#reads(['-s', 'reload', '-c', 'nginx.conf'], limit)
+          again = performance.now() + RELOAD_AGAIN
+        }
         await delay(10)
       }
     }
