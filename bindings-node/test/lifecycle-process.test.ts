@@ -287,14 +287,14 @@ describe('a process with a lifecycle', { concurrency: 2 }, () => {
     assert.deepEqual(failures, [])
   })
 
-  it('works as PID 1 of a container', async (test) => {
+  it('works as PID 1 of a container', async () => {
     const namespace = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--kill-child']
     const probe = spawn(namespace[0] as string, [...namespace.slice(1), 'true'])
     const possible = await new Promise((resolve) => {
       probe.once('error', () => resolve(false))
       probe.once('exit', (code) => resolve(code === 0))
     })
-    if (!possible) return test.skip('this machine does not allow PID namespaces')
+    assert.ok(possible, 'it needs PID namespaces: allow user namespaces here, or run the tests as root')
     const gateway = launch({}, namespace)
     await gateway.saw('phase', 'serving')
     assert.equal(gateway.find('pid'), 1)
