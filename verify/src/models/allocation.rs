@@ -221,6 +221,49 @@ pub struct Gateway<M> {
     stops: u8,
 }
 
+impl<M> Control<M> {
+    /// The same with other machines.
+    fn with<N>(self, journal: Option<N>, executors: Vec<Executor<N>>) -> Control<N> {
+        Control {
+            journal,
+            executors,
+            end: self.end,
+            last: self.last,
+            token: self.token,
+            output: self.output,
+            suspect: self.suspect,
+            undoing: self.undoing,
+            calls: self.calls,
+            cancelled: self.cancelled,
+            crashes: self.crashes,
+            takeovers: self.takeovers,
+        }
+    }
+}
+
+impl<M> Gateway<M> {
+    /// The same with other machines.
+    fn with<N>(self, lives: Vec<Life<N>>) -> Gateway<N> {
+        Gateway {
+            lives,
+            row: self.row,
+            ended: self.ended,
+            confirmed: self.confirmed,
+            routes: self.routes,
+            fence: self.fence,
+            unheard: self.unheard,
+            unrouting: self.unrouting,
+            strays: self.strays,
+            incarnation: self.incarnation,
+            promised: self.promised,
+            handshake: self.handshake,
+            later: self.later,
+            kills: self.kills,
+            stops: self.stops,
+        }
+    }
+}
+
 /// The situation to work on.
 #[derive(Debug, Clone)]
 pub struct Situation {
@@ -982,59 +1025,33 @@ impl World for Allocation {
     }
 
     fn open(&self, state: &State) -> Situation {
-        let (control, gateway) = (self.control(state).clone(), self.gateway(state).clone());
-        let executors = control.executors.into_iter().map(|one| Executor {
+        let (mut control, mut gateway) = (self.control(state).clone(), self.gateway(state).clone());
+        let journal = control.journal.take().map(Slot::Kept);
+        let executors = std::mem::take(&mut control.executors).into_iter().map(|one| Executor {
             machine: Slot::Kept(one.machine),
             token: one.token,
             append: one.append,
             output: one.output,
         });
-        let lives = gateway.lives.into_iter().map(|life| Life {
+        let executors = executors.collect();
+        let lives = std::mem::take(&mut gateway.lives).into_iter().map(|life| Life {
             holder: Slot::Kept(life.holder),
             incarnation: life.incarnation,
             asks: life.asks,
         });
+        let lives = lives.collect();
         Situation {
             bounds: state.bounds,
             faults: state.faults,
-            control: Control {
-                journal: control.journal.map(Slot::Kept),
-                end: control.end,
-                last: control.last,
-                token: control.token,
-                output: control.output,
-                suspect: control.suspect,
-                undoing: control.undoing,
-                executors: executors.collect(),
-                calls: control.calls,
-                cancelled: control.cancelled,
-                crashes: control.crashes,
-                takeovers: control.takeovers,
-            },
-            gateway: Gateway {
-                lives: lives.collect(),
-                row: gateway.row,
-                ended: gateway.ended,
-                confirmed: gateway.confirmed,
-                routes: gateway.routes,
-                fence: gateway.fence,
-                unheard: gateway.unheard,
-                unrouting: gateway.unrouting,
-                strays: gateway.strays,
-                incarnation: gateway.incarnation,
-                promised: gateway.promised,
-                handshake: gateway.handshake,
-                later: gateway.later,
-                kills: gateway.kills,
-                stops: gateway.stops,
-            },
+            control: control.with(journal, executors),
+            gateway: gateway.with(lives),
         }
     }
 
     fn close(&self, whole: Situation) -> State {
-        let Situation { bounds, faults, mut control, gateway } = whole;
+        let Situation { bounds, faults, mut control, mut gateway } = whole;
         let mut executors = Vec::with_capacity(control.executors.len());
-        for (who, mut one) in control.executors.into_iter().enumerate() {
+        for (who, mut one) in std::mem::take(&mut control.executors).into_iter().enumerate() {
             let own = |call: &&mut Call| call.caller == Some(who as u8);
             let calls = control.calls.iter_mut().filter(own).map(|call| &mut call.operation);
             let append = one.append.iter_mut().map(|(operation, _)| operation);
@@ -1043,43 +1060,14 @@ impl World for Allocation {
             executors.push(Executor { machine, token: one.token, append: one.append, output: one.output });
         }
         let mut lives = Vec::with_capacity(gateway.lives.len());
-        for mut life in gateway.lives {
+        for mut life in std::mem::take(&mut gateway.lives) {
             let mut numbers: Vec<_> =
                 life.asks.iter_mut().map(|(operation, _)| ("operation", operation)).collect();
             let machine = life.holder.keep(&self.holders, &mut numbers);
             lives.push(Life { holder: machine, incarnation: life.incarnation, asks: life.asks });
         }
-        let control = Control {
-            journal: control.journal.map(|journal| journal.keep(&self.sagas, &mut [])),
-            end: control.end,
-            last: control.last,
-            token: control.token,
-            output: control.output,
-            suspect: control.suspect,
-            undoing: control.undoing,
-            executors,
-            calls: control.calls,
-            cancelled: control.cancelled,
-            crashes: control.crashes,
-            takeovers: control.takeovers,
-        };
-        let gateway = Gateway {
-            lives,
-            row: gateway.row,
-            ended: gateway.ended,
-            confirmed: gateway.confirmed,
-            routes: gateway.routes,
-            fence: gateway.fence,
-            unheard: gateway.unheard,
-            unrouting: gateway.unrouting,
-            strays: gateway.strays,
-            incarnation: gateway.incarnation,
-            promised: gateway.promised,
-            handshake: gateway.handshake,
-            later: gateway.later,
-            kills: gateway.kills,
-            stops: gateway.stops,
-        };
+        let journal = control.journal.take().map(|journal| journal.keep(&self.sagas, &mut []));
+        let (control, gateway) = (control.with(journal, executors), gateway.with(lives));
         State { bounds, faults, control: self.controls.part(control), gateway: self.gateways.part(gateway) }
     }
 
