@@ -151,15 +151,13 @@ const GROUP: usize = 1 << 2;
 /// So many states are worked off together for each thread. Fewer would stay at hand better, but the threads would meet at
 /// states of one config more often, and count its references in turn.
 const BATCH: usize = 1 << 11;
-/// Into how many pieces a batch is cut for each thread: whoever is done takes another one.
-const PIECES: usize = 8;
 /// Fewer states than this are not worth another thread.
 const SMALLEST: usize = 1 << 4;
 const ROOT: Id = Id::MAX;
-/// How many successors are looked up together.
+/// How many successors are looked up together, at least.
 const LOOK_UP: usize = 1 << 6;
-/// What the last state before a look-up may add to them.
-const MOST_LOOK_UP: usize = 1 << 8;
+/// How many of those that it found last a desk knows again: as many as the nearest memory holds.
+const RECENT: usize = 1 << 11;
 /// The most states that the numbers reach.
 const MOST_STATES: usize = 1 << 30;
 
@@ -336,6 +334,10 @@ fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize & (SHARDS - 1)
 }
 
+fn recent_of(hash: u64) -> usize {
+    (hash >> 20) as usize & (RECENT - 1)
+}
+
 fn id(shard: usize, index: usize) -> Id {
     (index as u32) << SHARD_BITS | shard as u32
 }
@@ -455,39 +457,77 @@ impl<'m, M: Model> Graph<'m, M> {
 /// What of a phase is worked off by one thread or another.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// So many states of the batch are a piece: their successors are found, and what is known of these is dropped.
-    Expand(usize),
+    /// The states of a piece of the batch: their successors are found, and what is known of these is dropped.
+    Expand,
     /// So many groups of shards are a piece: they keep what is new.
     Keep(usize),
 }
 
-/// The states of a batch, among those of the frontier.
+/// A batch of states of the frontier, cut into pieces.
 #[derive(Debug, Default)]
 struct Batch {
     frontier: Vec<Id>,
-    range: Range<usize>,
+    start: usize,
+    pieces: Vec<Range<usize>>,
+}
+
+/// Cuts a range into pieces, each thread's share into ever smaller ones: whoever is done takes what is left of the others'
+/// shares, and nobody waits long for the last piece.
+fn cut(range: Range<usize>, threads: usize, pieces: &mut Vec<Range<usize>>) {
+    pieces.clear();
+    let share = range.len().div_ceil(threads).max(SMALLEST);
+    for start in range.clone().step_by(share) {
+        let mut left = start..range.end.min(start + share);
+        while !left.is_empty() {
+            let end = left.start + (left.len() / 3).max(SMALLEST).min(left.len());
+            pieces.push(left.start..end);
+            left.start = end;
+        }
+    }
 }
 
 /// Where one piece of a phase is worked off, and what was found. It is used again and again.
 struct Desk<M: Model> {
     watch: Watch,
-    next: Vec<(M::Action, M::State)>,
-    waiting: Vec<Found<M::State>>,
+    /// What is to be looked up: the states that lead to it, as many as there are in use, and a row for each successor.
+    expanded: Vec<Expanded<M>>,
+    in_use: usize,
+    sought: Vec<Sought>,
     /// What is new, as far as is known, by shard.
     new: Vec<Vec<Found<M::State>>>,
+    /// By a part of the hash, what was found new of late: its hash, and its place among the new ones of its shard. Most of
+    /// what several states of a piece lead to is dropped here, by the thread that made it, while it is at hand.
+    recent: Vec<(u64, u32)>,
     /// States without a successor that may not end.
     ends: Vec<Id>,
     edges: Vec<Edge>,
     transitions: u64,
 }
 
+/// What a state leads to. It is used again and again.
+struct Expanded<M: Model> {
+    from: Id,
+    /// The place of `from` in its batch.
+    order: u32,
+    next: Vec<(M::Action, M::State)>,
+}
+
+/// A successor that is looked up.
+struct Sought {
+    hash: u64,
+    /// Where in its shard it is, if it is known.
+    likely: Option<u32>,
+}
+
 impl<M: Model> Desk<M> {
     fn at(watch: Watch) -> Mutex<Self> {
         Mutex::new(Self {
             watch,
-            next: Vec::new(),
-            waiting: Vec::new(),
+            expanded: Vec::new(),
+            in_use: 0,
+            sought: Vec::new(),
             new: (0..SHARDS).map(|_| Vec::new()).collect(),
+            recent: vec![(0, 0); RECENT],
             ends: Vec::new(),
             edges: Vec::new(),
             transitions: 0,
@@ -495,11 +535,49 @@ impl<M: Model> Desk<M> {
     }
 }
 
+/// A state with the transition that found it first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct First {
+    /// From the state of this place in the batch.
+    order: u32,
+    place: u16,
+    id: Id,
+}
+
+/// Appends states in the order in which they were found. As one thread does this while the others wait, it counts instead of
+/// comparing.
+fn in_order<'k>(new: impl Iterator<Item = &'k First> + Clone, next: &mut Vec<Id>) {
+    let mut ends: Vec<u32> = Vec::new();
+    let mut states = 0;
+    for First { order, .. } in new.clone() {
+        let order = *order as usize;
+        if order >= ends.len() {
+            ends.resize(order + 1, 0);
+        }
+        ends[order] += 1;
+        states += 1;
+    }
+    let mut end = 0;
+    for at in &mut ends {
+        // Where those of this order start, for now.
+        end += std::mem::replace(at, end);
+    }
+    let mut sorted = vec![First { order: 0, place: 0, id: 0 }; states];
+    for first in new {
+        let at = &mut ends[first.order as usize];
+        sorted[*at as usize] = *first;
+        *at += 1;
+    }
+    for alike in sorted.chunk_by_mut(|one, other| one.order == other.order) {
+        alike.sort_unstable();
+    }
+    next.extend(sorted.iter().map(|first| first.id));
+}
+
 /// What was kept in a group of shards.
 #[derive(Debug, Default)]
 struct Kept {
-    /// With the transition that found it first: its place in the batch.
-    new: Vec<(u64, Id)>,
+    new: Vec<First>,
     edges: Vec<Edge>,
 }
 
@@ -522,7 +600,9 @@ struct Search<'m, M: Model> {
 impl<'m, M: Model> Search<'m, M> {
     fn new(model: &'m M, limits: &Limits) -> Self {
         let (properties, cells) = (model.properties().len(), model.cells());
-        let desks = limits.threads * PIECES;
+        let mut pieces = Vec::new();
+        cut(0..BATCH * limits.threads, limits.threads, &mut pieces);
+        let desks = pieces.len();
         let group = |_| RwLock::new((0..GROUP).map(|_| Shard::new(desks)).collect());
         Self {
             model,
@@ -558,7 +638,7 @@ impl<'m, M: Model> Search<'m, M> {
         while !next.is_empty() && graph.violations.is_empty() && states < limits.states {
             let frontier = std::mem::take(&mut next);
             let size = frontier.len();
-            *write(&self.batch) = Batch { frontier, range: 0..0 };
+            write(&self.batch).frontier = frontier;
             let batch = BATCH * limits.threads;
             for start in (0..size).step_by(batch) {
                 if states >= limits.states {
@@ -567,10 +647,13 @@ impl<'m, M: Model> Search<'m, M> {
                     break;
                 }
                 let range = start..size.min(start + batch);
-                let part = range.len().div_ceil(self.expanding.len()).max(SMALLEST);
-                let pieces = range.len().div_ceil(part);
-                write(&self.batch).range = range;
-                crew.run(Phase::Expand(part), pieces);
+                let pieces = {
+                    let mut batch = write(&self.batch);
+                    batch.start = start;
+                    cut(range, limits.threads, &mut batch.pieces);
+                    batch.pieces.len()
+                };
+                crew.run(Phase::Expand, pieces);
                 for desk in self.expanding.iter().take(pieces) {
                     let mut desk = lock(desk);
                     graph.transitions += std::mem::take(&mut desk.transitions);
@@ -605,24 +688,23 @@ impl<'m, M: Model> Search<'m, M> {
         drop(groups);
         let part = if found < SMALLEST { self.groups.len() } else { 1 };
         crew.run(Phase::Keep(part), self.groups.len().div_ceil(part));
-        let mut new = Vec::new();
-        for kept in &self.keeping {
-            let mut kept = lock(kept);
-            new.append(&mut kept.new);
+        let mut kept: Vec<_> = self.keeping.iter().map(lock).collect();
+        for kept in &mut kept {
             graph.edges.append(&mut kept.edges);
         }
         // In the order in which they were found, and not by their hashes: what was found together is alike, and much of it
         // is still at hand when it is expanded.
-        new.sort_unstable();
-        next.extend(new.into_iter().map(|(_, id)| id));
+        in_order(kept.iter().flat_map(|kept| &kept.new), next);
+        kept.iter_mut().for_each(|kept| kept.new.clear());
     }
 
     fn work(&self, phase: Phase, piece: usize) {
         match phase {
-            Phase::Expand(part) => {
+            Phase::Expand => {
                 let batch = read(&self.batch);
-                let ids = batch.frontier[batch.range.clone()].chunks(part).nth(piece);
-                self.expand_piece(piece * part, ids.unwrap_or(&[]), &mut lock(&self.expanding[piece]));
+                let range = batch.pieces[piece].clone();
+                let first = range.start - batch.start;
+                self.expand_piece(first, &batch.frontier[range], &mut lock(&self.expanding[piece]));
             }
             Phase::Keep(part) => {
                 let groups = self.groups.iter().zip(&self.keeping).enumerate();
@@ -646,18 +728,20 @@ impl<'m, M: Model> Search<'m, M> {
             (desk.watch.from, desk.watch.place) = (from, NO_PLACE);
             self.model.inspect(state, &mut desk.watch);
             desk.watch.place = 0;
-            self.model.successors(state, &mut desk.watch, &mut desk.next);
-            if desk.next.is_empty() && !self.model.may_end(state) {
+            if desk.in_use == desk.expanded.len() {
+                desk.expanded.push(Expanded { from, order, next: Vec::new() });
+            }
+            let expanded = &mut desk.expanded[desk.in_use];
+            desk.in_use += 1;
+            (expanded.from, expanded.order) = (from, order);
+            self.model.successors(state, &mut desk.watch, &mut expanded.next);
+            if expanded.next.is_empty() && !self.model.may_end(state) {
                 desk.ends.push(from);
             }
-            desk.transitions += desk.next.len() as u64;
-            for (place, (action, state)) in desk.next.drain(..).enumerate() {
-                let class =
-                    if self.keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
-                let hash = self.hasher.hash_one(&state);
-                desk.waiting.push(Found { hash, state, from, order, place: place as u16, class });
-            }
-            if desk.waiting.len() >= LOOK_UP {
+            desk.transitions += expanded.next.len() as u64;
+            let sought = |(_, state): &(_, _)| Sought { hash: self.hasher.hash_one(state), likely: None };
+            desk.sought.extend(expanded.next.iter().map(sought));
+            if desk.sought.len() >= LOOK_UP {
                 self.sift(&shards, desk);
             }
         }
@@ -667,30 +751,47 @@ impl<'m, M: Model> Search<'m, M> {
     /// Drops what is known and sorts the rest by its shards, many at a time: where to look is found for all of them
     /// before the first is looked at, so that the memory need not be waited for one by one.
     fn sift(&self, shards: &[&Shard<M::State>], desk: &mut Desk<M>) {
-        let Desk { waiting, new, edges, .. } = desk;
-        let mut likely: [Option<u32>; MOST_LOOK_UP] = [None; MOST_LOOK_UP];
-        for (found, likely) in waiting.iter().zip(&mut likely) {
-            *likely = shards[shard_of(found.hash)].table.find(found.hash, |_| true).copied();
+        let Desk { expanded, in_use, sought, recent, new, edges, .. } = desk;
+        for Sought { hash, likely } in &mut *sought {
+            if recent[recent_of(*hash)].0 != *hash {
+                *likely = shards[shard_of(*hash)].table.find(*hash, |_| true).copied();
+            }
         }
-        for (found, likely) in waiting.iter().zip(&mut likely) {
-            let same = |at: &u32| shards[shard_of(found.hash)].state(*at as usize).1 == found.hash;
-            *likely = likely.filter(same);
+        for Sought { hash, likely } in &mut *sought {
+            *likely = likely.filter(|at| shards[shard_of(*hash)].state(*at as usize).1 == *hash);
         }
-        let likely = likely.into_iter().chain(std::iter::repeat(None));
-        for (found, likely) in waiting.drain(..).zip(likely) {
-            let at = shard_of(found.hash);
-            let shard = shards[at];
-            let known = match likely {
-                Some(index) if shard.state(index as usize).0 == found.state => Some(index),
-                _ => shard.find(found.hash, &found.state),
-            };
-            match known {
-                None => new[at].push(found),
-                Some(index) if self.keep_edges => {
-                    let Found { from, place, class, .. } = found;
-                    edges.push(Edge { from, to: id(at, index as usize), place, class });
+        let mut sought = sought.drain(..);
+        for Expanded { from, order, next } in expanded.iter_mut().take(std::mem::take(in_use)) {
+            let (from, order) = (*from, *order);
+            for ((place, (action, state)), Sought { hash, likely }) in
+                next.drain(..).enumerate().zip(&mut sought)
+            {
+                let (place, at) = (place as u16, shard_of(hash));
+                let class =
+                    if self.keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
+                let (shard, new) = (shards[at], &mut new[at]);
+                let recent = &mut recent[recent_of(hash)];
+                // Of a transition that is kept, the number of its end has to be known: that is for who keeps it to say.
+                if recent.0 == hash
+                    && !self.keep_edges
+                    && new.get(recent.1 as usize).is_some_and(|found| found.state == state)
+                {
+                    continue;
                 }
-                Some(_) => {}
+                let known = match likely {
+                    Some(index) if shard.state(index as usize).0 == state => Some(index),
+                    _ => shard.find(hash, &state),
+                };
+                match known {
+                    None => {
+                        *recent = (hash, new.len() as u32);
+                        new.push(Found { hash, state, from, order, place, class });
+                    }
+                    Some(index) if self.keep_edges => {
+                        edges.push(Edge { from, to: id(at, index as usize), place, class });
+                    }
+                    Some(_) => {}
+                }
             }
         }
     }
@@ -705,7 +806,7 @@ impl<'m, M: Model> Search<'m, M> {
                 None => {
                     let to = id(at, shard.count);
                     shard.insert(state, hash, (from, place));
-                    kept.new.push((u64::from(order) << 16 | u64::from(place), to));
+                    kept.new.push(First { order, place, id: to });
                     to
                 }
             };
