@@ -177,8 +177,28 @@ pub struct Edge {
 /// The class of an action that may be put off for ever.
 pub const NO_CLASS: u8 = u8::MAX;
 
+/// Where a state is in its shard.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    index: u32,
+    /// What the table needs of its hash, so that growing looks at no state.
+    key: u32,
+}
+
+/// The bits by which a table finds a place, for more states than a shard can hold, and those by which it knows one.
+const KEY_BITS: u32 = 25;
+
+fn key(hash: u64) -> u32 {
+    ((hash >> 57) as u32) << KEY_BITS | hash as u32 & ((1 << KEY_BITS) - 1)
+}
+
+/// A hash of which the table's bits are those of the key.
+fn hash_of(key: u32) -> u64 {
+    u64::from(key >> KEY_BITS) << 57 | u64::from(key & ((1 << KEY_BITS) - 1))
+}
+
 struct Shard<S> {
-    table: HashTable<u32>,
+    table: HashTable<Entry>,
     /// In chunks, so that growing moves nothing.
     states: Vec<Vec<(S, u64)>>,
     count: usize,
@@ -226,6 +246,12 @@ impl<S> Shard<S> {
         at(&self.states, index)
     }
 
+    /// Where a state of this hash probably is, if there is one.
+    fn likely(&self, hash: u64) -> Option<u32> {
+        let key = key(hash);
+        self.table.find(hash_of(key), |entry| entry.key == key).map(|entry| entry.index)
+    }
+
     fn insert(&mut self, state: S, hash: u64, parent: (Id, u16)) {
         let Self { table, states, count, parents, .. } = self;
         let (_, offset, size) = place(*count);
@@ -235,7 +261,8 @@ impl<S> Shard<S> {
         if let Some(last) = states.last_mut() {
             last.push((state, hash));
         }
-        table.insert_unique(hash, *count as u32, |index| at(states, *index as usize).1);
+        let entry = Entry { index: *count as u32, key: key(hash) };
+        table.insert_unique(hash_of(entry.key), entry, |entry| hash_of(entry.key));
         parents.push(parent);
         *count += 1;
     }
@@ -243,11 +270,9 @@ impl<S> Shard<S> {
 
 impl<S: Eq> Shard<S> {
     fn find(&self, hash: u64, state: &S) -> Option<u32> {
-        let same = |&at: &u32| {
-            let (known, known_hash) = self.state(at as usize);
-            *known_hash == hash && known == state
-        };
-        self.table.find(hash, same).copied()
+        let key = key(hash);
+        let same = |entry: &Entry| entry.key == key && self.state(entry.index as usize).0 == *state;
+        self.table.find(hash_of(key), same).map(|entry| entry.index)
     }
 }
 
@@ -754,7 +779,7 @@ impl<'m, M: Model> Search<'m, M> {
         let Desk { expanded, in_use, sought, recent, new, edges, .. } = desk;
         for Sought { hash, likely } in &mut *sought {
             if recent[recent_of(*hash)].0 != *hash {
-                *likely = shards[shard_of(*hash)].table.find(*hash, |_| true).copied();
+                *likely = shards[shard_of(*hash)].likely(*hash);
             }
         }
         for Sought { hash, likely } in &mut *sought {
