@@ -1,0 +1,456 @@
+//! The search itself, breadth first: each level is worked off in batches, of two phases each.
+//!
+//! First the states of a batch are expanded, piece by piece, what is known already is dropped (nobody writes now) and the
+//! rest sorted by shard; then the shards keep what is new, some at a time. A [`crew`](crate::crew) does both, and who is done
+//! with a piece takes the next one. In which order the pieces are heard depends on the batch alone.
+
+use std::hash::BuildHasher;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use foldhash::fast::FixedState;
+
+use super::store::{Found, ROOT, SHARDS, Shard, id, index, shard, shard_of};
+use super::{DEADLOCK, Edge, Graph, Id, Limits, Model, NO_CLASS, Violation, Watch};
+use crate::crew::Crew;
+
+/// So many shards are kept by one thread at a time.
+const GROUP: usize = 1 << 2;
+/// So many states are worked off together for each thread. Fewer would stay at hand better, but the threads would meet at
+/// states of one config more often, and count its references in turn.
+const BATCH: usize = 1 << 11;
+/// Fewer states than this are not worth another thread.
+const SMALLEST: usize = 1 << 4;
+/// How many successors are looked up together, at least.
+const LOOK_UP: usize = 1 << 6;
+/// How many of those that it found last a desk knows again: as many as the nearest memory holds.
+const RECENT: usize = 1 << 11;
+
+fn recent_of(hash: u64) -> usize {
+    (hash >> 20) as usize & (RECENT - 1)
+}
+
+/// What of a phase is worked off by one thread or another.
+#[derive(Debug, Clone, Copy)]
+pub enum Phase {
+    /// The states of a piece of the batch: their successors are found, and what is known of these is dropped.
+    Expand,
+    /// So many groups of shards are a piece: they keep what is new.
+    Keep(usize),
+}
+
+/// A batch of states of the frontier, cut into pieces.
+#[derive(Debug, Default)]
+struct Batch {
+    frontier: Vec<Id>,
+    start: usize,
+    pieces: Vec<Range<usize>>,
+}
+
+/// Cuts a range into pieces, each thread's share into ever smaller ones: whoever is done takes what is left of the others'
+/// shares, and nobody waits long for the last piece.
+fn cut(range: Range<usize>, threads: usize, pieces: &mut Vec<Range<usize>>) {
+    pieces.clear();
+    let share = range.len().div_ceil(threads).max(SMALLEST);
+    for start in range.clone().step_by(share) {
+        let mut left = start..range.end.min(start + share);
+        while !left.is_empty() {
+            let end = left.start + (left.len() / 3).max(SMALLEST).min(left.len());
+            pieces.push(left.start..end);
+            left.start = end;
+        }
+    }
+}
+
+/// Where one piece of a phase is worked off, and what was found. It is used again and again.
+struct Desk<M: Model> {
+    watch: Watch,
+    /// What is to be looked up: the states that lead to it, as many as there are in use, and a row for each successor.
+    expanded: Vec<Expanded<M>>,
+    in_use: usize,
+    sought: Vec<Sought>,
+    /// What is new, as far as is known, by shard.
+    new: Vec<Vec<Found<M::State>>>,
+    /// By a part of the hash, what was found new of late: its hash, and its place among the new ones of its shard. Most of
+    /// what several states of a piece lead to is dropped here, by the thread that made it, while it is at hand.
+    recent: Vec<(u64, u32)>,
+    /// States without a successor that may not end.
+    ends: Vec<Id>,
+    edges: Vec<Edge>,
+    transitions: u64,
+}
+
+/// What a state leads to. It is used again and again.
+struct Expanded<M: Model> {
+    from: Id,
+    /// The place of `from` in its batch.
+    order: u32,
+    next: Vec<(M::Action, M::State)>,
+}
+
+/// A successor that is looked up.
+struct Sought {
+    hash: u64,
+    /// Where in its shard it is, if it is known.
+    likely: Option<u32>,
+}
+
+impl<M: Model> Desk<M> {
+    fn at(watch: Watch) -> Mutex<Self> {
+        Mutex::new(Self {
+            watch,
+            expanded: Vec::new(),
+            in_use: 0,
+            sought: Vec::new(),
+            new: (0..SHARDS).map(|_| Vec::new()).collect(),
+            recent: vec![(0, 0); RECENT],
+            ends: Vec::new(),
+            edges: Vec::new(),
+            transitions: 0,
+        })
+    }
+}
+
+/// A state with the transition that found it first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct First {
+    /// From the state of this place in the batch.
+    order: u32,
+    place: u16,
+    id: Id,
+}
+
+/// Appends states in the order in which they were found. As one thread does this while the others wait, it counts instead of
+/// comparing.
+fn in_order<'k>(new: impl Iterator<Item = &'k First> + Clone, next: &mut Vec<Id>) {
+    let mut ends: Vec<u32> = Vec::new();
+    let mut states = 0;
+    for First { order, .. } in new.clone() {
+        let order = *order as usize;
+        if order >= ends.len() {
+            ends.resize(order + 1, 0);
+        }
+        ends[order] += 1;
+        states += 1;
+    }
+    let mut end = 0;
+    for at in &mut ends {
+        // Where those of this order start, for now.
+        end += std::mem::replace(at, end);
+    }
+    let mut sorted = vec![First { order: 0, place: 0, id: 0 }; states];
+    for first in new {
+        let at = &mut ends[first.order as usize];
+        sorted[*at as usize] = *first;
+        *at += 1;
+    }
+    for alike in sorted.chunk_by_mut(|one, other| one.order == other.order) {
+        alike.sort_unstable();
+    }
+    next.extend(sorted.iter().map(|first| first.id));
+}
+
+/// What was kept in a group of shards.
+#[derive(Debug, Default)]
+struct Kept {
+    new: Vec<First>,
+    edges: Vec<Edge>,
+}
+
+/// Some shards, kept by one thread at a time.
+type Group<S> = RwLock<Vec<Shard<S>>>;
+
+/// An exploration under way.
+pub struct Search<'m, M: Model> {
+    model: &'m M,
+    hasher: FixedState,
+    keep_edges: bool,
+    groups: Vec<Group<M::State>>,
+    batch: RwLock<Batch>,
+    /// One for each piece of a batch.
+    expanding: Vec<Mutex<Desk<M>>>,
+    /// One for each group.
+    keeping: Vec<Mutex<Kept>>,
+}
+
+impl<'m, M: Model> Search<'m, M> {
+    /// Nothing is found yet.
+    pub fn new(model: &'m M, limits: &Limits) -> Self {
+        let (properties, cells) = (model.properties().len(), model.cells());
+        let mut pieces = Vec::new();
+        cut(0..BATCH * limits.threads, limits.threads, &mut pieces);
+        let desks = pieces.len();
+        let group = |_| RwLock::new((0..GROUP).map(|_| Shard::new(desks)).collect());
+        Self {
+            model,
+            hasher: FixedState::with_seed(0x7469_6465),
+            keep_edges: limits.keep_edges,
+            groups: (0..SHARDS / GROUP).map(group).collect(),
+            batch: RwLock::default(),
+            expanding: (0..desks).map(|_| Desk::at(Watch::new(properties, cells))).collect(),
+            keeping: (0..SHARDS / GROUP).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Goes through the levels.
+    pub fn lead(&self, crew: &Crew<'_, Phase>, limits: &Limits) -> Graph<'m, M> {
+        let mut graph = Graph::empty(self.model);
+        let mut states = 0;
+        if let Some(mut desk) = self.expanding.first().map(lock) {
+            for state in self.model.initial() {
+                let hash = self.hasher.hash_one(&state);
+                desk.new[shard_of(hash)].push(Found {
+                    hash,
+                    state,
+                    from: ROOT,
+                    order: 0,
+                    place: 0,
+                    class: NO_CLASS,
+                });
+            }
+        }
+        let mut next = Vec::new();
+        self.keep(crew, 1, &mut graph, &mut next);
+        states += next.len();
+        while !next.is_empty() && graph.violations.is_empty() && states < limits.states {
+            let frontier = std::mem::take(&mut next);
+            let size = frontier.len();
+            write(&self.batch).frontier = frontier;
+            let batch = BATCH * limits.threads;
+            for start in (0..size).step_by(batch) {
+                if states >= limits.states {
+                    // What is left of this level stays on the frontier.
+                    next.extend(read(&self.batch).frontier.iter().skip(start));
+                    break;
+                }
+                let range = start..size.min(start + batch);
+                let pieces = {
+                    let mut batch = write(&self.batch);
+                    batch.start = start;
+                    cut(range, limits.threads, &mut batch.pieces);
+                    batch.pieces.len()
+                };
+                crew.run(Phase::Expand, pieces);
+                for desk in self.expanding.iter().take(pieces) {
+                    let mut desk = lock(desk);
+                    graph.transitions += std::mem::take(&mut desk.transitions);
+                    graph.edges.append(&mut desk.edges);
+                    graph.note(&mut desk.watch);
+                    for state in desk.ends.drain(..) {
+                        graph.violate(Violation { property: DEADLOCK, state, transition: None });
+                    }
+                }
+                let known = next.len();
+                self.keep(crew, pieces, &mut graph, &mut next);
+                states += next.len() - known;
+            }
+            graph.depth += usize::from(!next.is_empty());
+        }
+        graph.complete = next.is_empty();
+        graph
+    }
+
+    /// The states that were found.
+    pub fn into_shards(self) -> Vec<Shard<M::State>> {
+        let groups = self.groups.into_iter();
+        groups.flat_map(|group| group.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    /// Has what is on so many desks kept, where it is new; those states go to `next`.
+    fn keep(&self, crew: &Crew<'_, Phase>, desks: usize, graph: &mut Graph<'m, M>, next: &mut Vec<Id>) {
+        let mut found = 0;
+        let mut groups: Vec<_> = self.groups.iter().map(write).collect();
+        for (at, desk) in self.expanding.iter().enumerate().take(desks) {
+            let mut desk = lock(desk);
+            let shards = groups.iter_mut().flat_map(|group| group.iter_mut());
+            for (shard, new) in shards.zip(&mut desk.new) {
+                found += new.len();
+                std::mem::swap(&mut shard.inbox[at], new);
+            }
+        }
+        drop(groups);
+        let part = if found < SMALLEST { self.groups.len() } else { 1 };
+        crew.run(Phase::Keep(part), self.groups.len().div_ceil(part));
+        let mut kept: Vec<_> = self.keeping.iter().map(lock).collect();
+        for kept in &mut kept {
+            graph.edges.append(&mut kept.edges);
+        }
+        // In the order in which they were found, and not by their hashes: what was found together is alike, and much of it
+        // is still at hand when it is expanded.
+        in_order(kept.iter().flat_map(|kept| &kept.new), next);
+        kept.iter_mut().for_each(|kept| kept.new.clear());
+    }
+
+    /// Works off one piece of a phase.
+    pub fn work(&self, phase: Phase, piece: usize) {
+        match phase {
+            Phase::Expand => {
+                let batch = read(&self.batch);
+                let range = batch.pieces[piece].clone();
+                let first = range.start - batch.start;
+                self.expand_piece(first, &batch.frontier[range], &mut lock(&self.expanding[piece]));
+            }
+            Phase::Keep(part) => {
+                let groups = self.groups.iter().zip(&self.keeping).enumerate();
+                for (at, (group, kept)) in groups.skip(piece * part).take(part) {
+                    let mut kept = lock(kept);
+                    for (place, shard) in write(group).iter_mut().enumerate() {
+                        self.keep_in(at * GROUP + place, shard, &mut kept);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The successors of some states, as far as they are not known. Of the shards it reads only.
+    fn expand_piece(&self, first: usize, ids: &[Id], desk: &mut Desk<M>) {
+        let groups: Vec<_> = self.groups.iter().map(read).collect();
+        let shards: Vec<&Shard<M::State>> = groups.iter().flat_map(|group| group.iter()).collect();
+        for (order, &from) in ids.iter().enumerate() {
+            let order = (first + order) as u32;
+            let state = &shards[shard(from)].state(index(from)).0;
+            desk.watch.about(from);
+            self.model.inspect(state, &mut desk.watch);
+            desk.watch.at(0);
+            if desk.in_use == desk.expanded.len() {
+                desk.expanded.push(Expanded { from, order, next: Vec::new() });
+            }
+            let expanded = &mut desk.expanded[desk.in_use];
+            desk.in_use += 1;
+            (expanded.from, expanded.order) = (from, order);
+            self.model.successors(state, &mut desk.watch, &mut expanded.next);
+            if expanded.next.is_empty() && !self.model.may_end(state) {
+                desk.ends.push(from);
+            }
+            desk.transitions += expanded.next.len() as u64;
+            let sought = |(_, state): &(_, _)| Sought { hash: self.hasher.hash_one(state), likely: None };
+            desk.sought.extend(expanded.next.iter().map(sought));
+            if desk.sought.len() >= LOOK_UP {
+                self.sift(&shards, desk);
+            }
+        }
+        self.sift(&shards, desk);
+    }
+
+    /// Drops what is known and sorts the rest by its shards, many at a time: where to look is found for all of them
+    /// before the first is looked at, so that the memory need not be waited for one by one.
+    fn sift(&self, shards: &[&Shard<M::State>], desk: &mut Desk<M>) {
+        let Desk { expanded, in_use, sought, recent, new, edges, .. } = desk;
+        for Sought { hash, likely } in &mut *sought {
+            if recent[recent_of(*hash)].0 != *hash {
+                *likely = shards[shard_of(*hash)].likely(*hash);
+            }
+        }
+        for Sought { hash, likely } in &mut *sought {
+            *likely = likely.filter(|at| shards[shard_of(*hash)].state(*at as usize).1 == *hash);
+        }
+        let mut sought = sought.drain(..);
+        for Expanded { from, order, next } in expanded.iter_mut().take(std::mem::take(in_use)) {
+            let (from, order) = (*from, *order);
+            for ((place, (action, state)), Sought { hash, likely }) in
+                next.drain(..).enumerate().zip(&mut sought)
+            {
+                let (place, at) = (place as u16, shard_of(hash));
+                let class =
+                    if self.keep_edges { self.model.fairness(&action).unwrap_or(NO_CLASS) } else { NO_CLASS };
+                let (shard, new) = (shards[at], &mut new[at]);
+                let recent = &mut recent[recent_of(hash)];
+                // Of a transition that is kept, the number of its end has to be known: that is for who keeps it to say.
+                if recent.0 == hash
+                    && !self.keep_edges
+                    && new.get(recent.1 as usize).is_some_and(|found| found.state == state)
+                {
+                    continue;
+                }
+                let known = match likely {
+                    Some(index) if shard.state(index as usize).0 == state => Some(index),
+                    _ => shard.find(hash, &state),
+                };
+                match known {
+                    None => {
+                        *recent = (hash, new.len() as u32);
+                        new.push(Found { hash, state, from, order, place, class });
+                    }
+                    Some(index) if self.keep_edges => {
+                        edges.push(Edge { from, to: id(at, index as usize), place, class });
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Keeps what is new of what came into a shard.
+    fn keep_in(&self, at: usize, shard: &mut Shard<M::State>, kept: &mut Kept) {
+        let mut inbox = std::mem::take(&mut shard.inbox);
+        let all = inbox.iter_mut().flat_map(|found| found.drain(..));
+        for Found { hash, state, from, order, place, class } in all {
+            let to = match shard.find(hash, &state) {
+                Some(known) => id(at, known as usize),
+                None => {
+                    let to = id(at, shard.count);
+                    shard.insert(state, hash, (from, place));
+                    kept.new.push(First { order, place, id: to });
+                    to
+                }
+            };
+            if self.keep_edges && from != ROOT {
+                kept.edges.push(Edge { from, to, place, class });
+            }
+        }
+        shard.inbox = inbox;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_leaves_nothing_out_and_makes_no_more_pieces_than_a_whole_batch() {
+        let cut = |range, threads| {
+            let mut pieces = Vec::new();
+            cut(range, threads, &mut pieces);
+            pieces
+        };
+        for threads in 1..=7 {
+            let most = cut(0..BATCH * threads, threads).len();
+            for size in
+                (0..200).chain([1_000, 2_047, 2_049, BATCH * threads]).filter(|n| *n <= BATCH * threads)
+            {
+                let pieces = cut(5..5 + size, threads);
+                assert!(pieces.len() <= most && pieces.iter().all(|piece| !piece.is_empty()));
+                assert!(
+                    pieces.iter().cloned().flatten().eq(5..5 + size),
+                    "{threads} threads, {size}: {pieces:?}"
+                );
+                assert!(size > SMALLEST || pieces.len() <= 1, "{size} states are not worth another thread");
+            }
+        }
+    }
+
+    #[test]
+    fn counting_gives_the_order_that_comparing_gives() {
+        let first = |n: u32| First { order: n * 7_919 % 61, place: (n * 31 % 17) as u16, id: n };
+        let mut new: Vec<First> = (0..500).map(first).collect();
+        let mut counted = vec![Id::MAX];
+        in_order(new.iter(), &mut counted);
+        new.sort_unstable();
+        assert_eq!(counted[1..], new.iter().map(|first| first.id).collect::<Vec<_>>());
+        assert_eq!(counted[0], Id::MAX, "what was there before stays");
+        in_order([].iter(), &mut counted);
+        assert_eq!(counted.len(), 501);
+    }
+}

@@ -1,0 +1,182 @@
+//! Where an exploration keeps its states: whole, each once, and by number.
+
+use hashbrown::HashTable;
+
+use super::Id;
+
+const SHARD_BITS: u32 = 6;
+/// Over so many shards the states are spread by their hashes.
+pub const SHARDS: usize = 1 << SHARD_BITS;
+/// The most states that the numbers reach.
+pub const MOST_STATES: usize = 1 << 30;
+/// In place of a parent: there is none.
+pub const ROOT: Id = Id::MAX;
+
+/// The shard of a state with this hash.
+pub fn shard_of(hash: u64) -> usize {
+    // The table uses the low bits and the top seven; these are neither.
+    (hash >> 40) as usize & (SHARDS - 1)
+}
+
+/// The number of the state at an index of a shard.
+pub fn id(shard: usize, index: usize) -> Id {
+    (index as u32) << SHARD_BITS | shard as u32
+}
+
+/// The shard of the state with this number.
+pub fn shard(id: Id) -> usize {
+    id as usize & (SHARDS - 1)
+}
+
+/// Its index therein.
+pub fn index(id: Id) -> usize {
+    (id >> SHARD_BITS) as usize
+}
+
+/// Where a state is in its shard.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    index: u32,
+    /// What the table needs of its hash, so that growing looks at no state.
+    key: u32,
+}
+
+/// The bits by which a table finds a place, for more states than a shard can hold, and those by which it knows one.
+const KEY_BITS: u32 = 25;
+
+fn key(hash: u64) -> u32 {
+    ((hash >> 57) as u32) << KEY_BITS | hash as u32 & ((1 << KEY_BITS) - 1)
+}
+
+/// A hash of which the table's bits are those of the key.
+fn hash_of(key: u32) -> u64 {
+    u64::from(key >> KEY_BITS) << 57 | u64::from(key & ((1 << KEY_BITS) - 1))
+}
+
+/// Some of the states, and what may be new among them.
+pub struct Shard<S> {
+    table: HashTable<Entry>,
+    /// In chunks, so that growing moves nothing.
+    states: Vec<Vec<(S, u64)>>,
+    pub count: usize,
+    /// Each state's parent, and the place among its successors.
+    pub parents: Vec<(Id, u16)>,
+    /// What may be new, from each desk.
+    pub inbox: Vec<Vec<Found<S>>>,
+}
+
+/// The first chunk of states holds two to the power of this, each further one as many as all before it, up to
+/// [`CHUNK`].
+const FIRST_BITS: u32 = 4;
+const CHUNK_BITS: u32 = 10;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+/// The chunk of a state, its offset therein, and how many the chunk holds.
+fn place(index: usize) -> (usize, usize, usize) {
+    if index >= CHUNK {
+        let small = (CHUNK_BITS - FIRST_BITS) as usize;
+        return ((index >> CHUNK_BITS) + small, index & (CHUNK - 1), CHUNK);
+    }
+    if index < 1 << FIRST_BITS {
+        return (0, index, 1 << FIRST_BITS);
+    }
+    let log = index.ilog2();
+    ((log - FIRST_BITS + 1) as usize, index - (1 << log), 1 << log)
+}
+
+fn at<S>(chunks: &[Vec<(S, u64)>], index: usize) -> &(S, u64) {
+    let (chunk, offset, _) = place(index);
+    &chunks[chunk][offset]
+}
+
+impl<S> Shard<S> {
+    /// An empty one, for so many desks.
+    pub fn new(desks: usize) -> Self {
+        Self {
+            table: HashTable::new(),
+            states: Vec::new(),
+            count: 0,
+            parents: Vec::new(),
+            inbox: (0..desks).map(|_| Vec::new()).collect(),
+        }
+    }
+
+    /// A state by its index, with its hash.
+    pub fn state(&self, index: usize) -> &(S, u64) {
+        at(&self.states, index)
+    }
+
+    /// Where a state of this hash probably is, if there is one.
+    pub fn likely(&self, hash: u64) -> Option<u32> {
+        let key = key(hash);
+        self.table.find(hash_of(key), |entry| entry.key == key).map(|entry| entry.index)
+    }
+
+    /// Keeps a state that is not there yet.
+    pub fn insert(&mut self, state: S, hash: u64, parent: (Id, u16)) {
+        let Self { table, states, count, parents, .. } = self;
+        let (_, offset, size) = place(*count);
+        if offset == 0 {
+            states.push(Vec::with_capacity(size));
+        }
+        if let Some(last) = states.last_mut() {
+            last.push((state, hash));
+        }
+        let entry = Entry { index: *count as u32, key: key(hash) };
+        table.insert_unique(hash_of(entry.key), entry, |entry| hash_of(entry.key));
+        parents.push(parent);
+        *count += 1;
+    }
+}
+
+impl<S: Eq> Shard<S> {
+    /// The index of a state, if it is there.
+    pub fn find(&self, hash: u64, state: &S) -> Option<u32> {
+        let key = key(hash);
+        let same = |entry: &Entry| entry.key == key && self.state(entry.index as usize).0 == *state;
+        self.table.find(hash_of(key), same).map(|entry| entry.index)
+    }
+}
+
+/// A state that may be new, with the transition that led to it.
+pub struct Found<S> {
+    pub hash: u64,
+    pub state: S,
+    pub from: Id,
+    /// The place of `from` in its batch.
+    pub order: u32,
+    pub place: u16,
+    pub class: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_finds_again_what_grew_with_it_even_among_equal_keys() {
+        let mut shard = Shard::new(0);
+        // The keys of all are equal, their hashes are not, and then their hashes are equal, too.
+        let hash = |n: u32| u64::from(n / 2) << 30;
+        for n in 0..300_u32 {
+            assert_eq!(shard.find(hash(n), &n), None);
+            shard.insert(n, hash(n), (n, 7));
+        }
+        for n in 0..300_u32 {
+            assert_eq!(shard.find(hash(n), &n), Some(n));
+            assert_eq!((shard.state(n as usize), shard.parents[n as usize]), (&(n, hash(n)), (n, 7)));
+        }
+        assert_eq!((shard.count, shard.find(hash(0), &300)), (300, None));
+    }
+
+    #[test]
+    fn chunks_hold_every_index_once() {
+        let mut filled = [0; 16];
+        for n in 0..5_000 {
+            let (chunk, offset, size) = place(n);
+            assert_eq!(filled[chunk], offset, "{n}");
+            filled[chunk] += 1;
+            assert!(offset < size);
+        }
+    }
+}
