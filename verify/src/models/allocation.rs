@@ -31,6 +31,7 @@ use tidegate::{Intent, Machine, Millis, Random, Rules};
 use crate::explore::Watch;
 use crate::liveness::{Fairness, LeadsTo};
 use crate::models::Size;
+use crate::models::saga::{Work, is_over};
 use crate::pool::{Part, Pool};
 use crate::vectors::Described;
 use crate::world::{Cells, Explored, Moment, Slot, Transition, World, transitions};
@@ -91,15 +92,6 @@ pub struct Allocation {
     config: holder::Config,
     saga_cells: Cells,
     holder_cells: Cells,
-}
-
-/// What an executor asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Work {
-    Do,
-    Undo,
-    FallBack,
-    Verify,
 }
 
 /// Something that was asked.
@@ -395,10 +387,6 @@ fn carried(command: &Command) -> Option<u64> {
 
 fn is_live(row: &Row) -> bool {
     matches!(row.state(), LeaseState::Allocating | LeaseState::Active | LeaseState::Held)
-}
-
-fn is_over(phase: Phase) -> bool {
-    matches!(phase, Phase::Committed | Phase::RolledBack | Phase::Stuck | Phase::Unfinished)
 }
 
 /// The steps of the control plane's saga, with one for the name, the config and the reload.

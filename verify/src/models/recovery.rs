@@ -20,7 +20,7 @@ use tidegate::{Machine, Millis, Name, Random, Rules};
 use crate::explore::Watch;
 use crate::liveness::{Fairness, LeadsTo};
 use crate::models::Size;
-use crate::models::saga::{self, comes_after, place, step};
+use crate::models::saga::{self, Work, comes_after, is_over, place, step};
 use crate::pool::{Part, Pool};
 use crate::vectors::Described;
 use crate::world::{Cells, Explored, Moment, Slot, Transition, World, transitions};
@@ -42,15 +42,6 @@ pub struct Recovery {
     configs: Vec<Config>,
     bounds: Bounds,
     cells: Cells,
-}
-
-/// What is asked of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Work {
-    Do,
-    Undo,
-    FallBack,
-    Verify,
 }
 
 /// Something that was asked.
@@ -387,10 +378,6 @@ impl Recovery {
         machines.chain(at.calls.iter().filter_map(|call| call.left)).min()
     }
 
-    fn is_over(phase: Phase) -> bool {
-        matches!(phase, Phase::Committed | Phase::RolledBack | Phase::Stuck | Phase::Unfinished)
-    }
-
     /// The steps whose effects are there, and matter.
     fn residue<'a>(&'a self, state: &'a Situation<Part<Saga>>) -> impl Iterator<Item = usize> + 'a {
         let config = self.pool.get(state.journal).config();
@@ -523,7 +510,7 @@ impl World for Recovery {
             if machine.state() == "halted" {
                 actions.push(Action::Resume(who));
             }
-            if at.crashes < self.bounds.crashes && !Self::is_over(machine.phase()) {
+            if at.crashes < self.bounds.crashes && !is_over(machine.phase()) {
                 actions.push(Action::Crash(who, Fate::Lost));
                 if executor.append.is_some() && latest {
                     actions.extend([Fate::Torn, Fate::Made].map(|fate| Action::Crash(who, fate)));
@@ -535,7 +522,7 @@ impl World for Recovery {
             self.operate(at, who, actions);
         }
         let alone = at.executors.is_empty();
-        if !Self::is_over(phase) && (alone || (at.executors.len() == 1 && at.crashes < self.bounds.crashes)) {
+        if !is_over(phase) && (alone || (at.executors.len() == 1 && at.crashes < self.bounds.crashes)) {
             actions.push(Action::Boot);
         }
         for (which, call) in at.calls.iter().enumerate() {
@@ -697,7 +684,7 @@ impl World for Recovery {
             let phase = at.executors[who].machine.get(&self.pool).phase();
             let stays =
                 matches!(phase, Phase::Stuck | Phase::Unfinished) && at.operators < self.bounds.operators;
-            if (Self::is_over(phase) && !stays) || phase == Phase::Fenced {
+            if (is_over(phase) && !stays) || phase == Phase::Fenced {
                 if phase != Phase::Fenced {
                     let machine = at.executors[who].machine.get(&self.pool);
                     let journal = at.journal.get(&self.pool);
@@ -745,7 +732,7 @@ impl World for Recovery {
     }
 
     fn may_end(&self, state: &Self::State) -> bool {
-        Self::is_over(self.pool.get(state.journal).phase())
+        is_over(self.pool.get(state.journal).phase())
     }
 
     fn fairness(&self, action: &Action) -> Option<u8> {
@@ -766,7 +753,7 @@ impl World for Recovery {
         vec![LeadsTo {
             name: "P: after finitely many faults every saga is committed, rolled back or stuck",
             concerns: |_, state| state.last.is_some(),
-            goal: |model, state| Self::is_over(model.0.pool.get(state.journal).phase()),
+            goal: |model, state| is_over(model.0.pool.get(state.journal).phase()),
             fairness,
         }]
     }

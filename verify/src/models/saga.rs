@@ -5,7 +5,7 @@
 
 use tidegate::backoff::{Jitter, Policy};
 use tidegate::saga::{
-    Compensation, Config, Effect, Input, LeakReason, Saga, SagaCause, SagaRecord, SagaStep,
+    Compensation, Config, Effect, Input, LeakReason, Phase, Saga, SagaCause, SagaRecord, SagaStep,
 };
 use tidegate::{Millis, Name, Rules};
 
@@ -23,6 +23,25 @@ const LONG: Millis = DEADLINE + 100;
 /// The most records of a foreign journal, and the most steps of a saga that is given one.
 const JOURNAL: u64 = 4;
 const SHORT: usize = 1;
+
+/// What an executor asks of the resource that a step works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Work {
+    /// To have its effect.
+    Do,
+    /// To take it back.
+    Undo,
+    /// To make it safe where it cannot be taken back.
+    FallBack,
+    /// To say whether it is there.
+    Verify,
+}
+
+/// Whether a saga has ended.
+#[must_use]
+pub fn is_over(phase: Phase) -> bool {
+    matches!(phase, Phase::Committed | Phase::RolledBack | Phase::Stuck | Phase::Unfinished)
+}
 
 /// What became of a step, as its host has seen it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
