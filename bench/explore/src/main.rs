@@ -79,6 +79,8 @@ impl<M: Model> std::fmt::Debug for Step<M> {
 }
 
 const THREADS: usize = 2;
+/// What the name of a model at its full bounds ends with.
+const FULL: &str = ", full bounds";
 /// For how many seconds a model is explored at least, in one run or several.
 const ENOUGH: f64 = 0.4;
 
@@ -173,8 +175,8 @@ impl Side {
 
 /// What is to be done with each model.
 enum Task {
-    /// Compare those whose names contain `only`, so often.
-    Compare { rounds: usize, only: String },
+    /// Compare those whose names contain `only`, so often; at the bounds of `cargo xtask verify`, or at small ones.
+    Compare { rounds: usize, only: String, full: bool },
     /// Explore the one of this name, and say how many states it has and how long it took.
     Explore(Side, String),
 }
@@ -191,7 +193,9 @@ impl Comparison {
     /// the rounds' ratios, not that of the medians: what the machine does besides changes more slowly than a round takes.
     fn compare(&mut self, name: &str, ours: impl Fn() -> Run, theirs: impl Fn() -> Run) {
         let rounds = match &self.task {
-            Task::Compare { rounds, only } if name.contains(only) => *rounds,
+            Task::Compare { rounds, only, full } if name.contains(only) && *full == name.ends_with(FULL) => {
+                *rounds
+            }
             Task::Explore(side, wanted) if name == wanted => {
                 warm();
                 let run = || if *side == Side::Ours { ours() } else { theirs() };
@@ -253,16 +257,31 @@ impl Comparison {
     {
         self.compare(name, || ours(Explored(make())), || theirs(Adapted(Explored(make()))));
     }
+
+    /// One that has bounds: these, and the full ones.
+    fn bounded<W: World + Send + 'static>(&mut self, name: &str, size: Size, make: impl Fn(Size) -> W)
+    where
+        W::State: 'static,
+        W::Action: 'static,
+    {
+        let bounds = if size == Size::Small { ", small bounds" } else { ", quick bounds" };
+        self.world(&format!("{name}{bounds}"), || make(size));
+        self.world(&format!("{name}{FULL}"), || make(Size::Full));
+    }
 }
 
 /// What was asked for: a task, and where the result goes.
 fn wanted() -> Result<(Task, Option<String>), String> {
-    let (mut rounds, mut only, mut file) = (3, String::new(), None);
+    let (mut rounds, mut only, mut full, mut file) = (None, String::new(), false, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
-            "--rounds" => rounds = value()?.parse().map_err(|_| "--rounds needs a number".to_owned())?,
+            "--rounds" => {
+                let number = value()?.parse().map_err(|_| "--rounds needs a number".to_owned())?;
+                rounds = Some(1_usize.max(number));
+            }
+            "--full" => full = true,
             "--only" => only = value()?,
             "--json" => file = Some(value()?),
             // What it starts itself with.
@@ -272,12 +291,13 @@ fn wanted() -> Result<(Task, Option<String>), String> {
             }
             _ => {
                 return Err(format!(
-                    "there is no {argument}; there are --rounds N, --only NAME and --json FILE"
+                    "there is no {argument}; there are --rounds N, --only NAME, --full and --json FILE"
                 ));
             }
         }
     }
-    Ok((Task::Compare { rounds: rounds.max(1), only }, file))
+    let rounds = rounds.unwrap_or(if full { 1 } else { 3 });
+    Ok((Task::Compare { rounds, only, full }, file))
 }
 
 fn main() -> ExitCode {
@@ -309,29 +329,30 @@ fn main() -> ExitCode {
     all.alone::<Backoff>("backoff", backoff::configs);
     all.alone::<Directory>("directory", directory::configs);
     all.alone::<Peer>("peer", peer::configs);
-    all.world("drain, quick bounds", || drain::world(Size::Quick).1);
+    all.bounded("drain", Size::Quick, |size| drain::world(size).1);
     all.alone::<Tunnel>("tunnel, quick bounds", tunnel::smallest);
-    all.world("lease, small bounds", || lease::world(Size::Small).1);
+    all.world(&format!("tunnel{FULL}"), || tunnel::world(Size::Full).1);
+    all.bounded("lease", Size::Small, |size| lease::world(size).1);
     all.alone::<LeaseHolder>("lease holder", lease_holder::configs);
-    all.world("saga, small bounds", || saga::world(Size::Small).1);
-    all.world("lifecycle, small bounds", || lifecycle::world(Size::Small).1);
+    all.bounded("saga", Size::Small, |size| saga::world(size).1);
+    all.bounded("lifecycle", Size::Small, |size| lifecycle::world(size).1);
     all.alone::<Handoff>("handoff", handoff::configs);
     all.alone::<Successor>("successor", successor::configs);
     all.world("stack", stack::world);
-    all.world("tunnel × relay, quick bounds", || connect::Connect::new(connect::configs(Size::Quick).1));
-    all.world("handoff × successor, quick bounds", || takeover::world(Size::Quick).1);
-    all.world("drain × handoff, quick bounds", || replace::world(Size::Quick).1);
-    all.world("stack × processes, quick bounds", || processes::world(Size::Quick).1);
-    all.world("stack, a diamond, quick bounds", || processes::diamond(Size::Quick).1);
-    all.world("drain × host, quick bounds", || serve::world(Size::Quick).1);
-    all.world("relays × tunnels, quick bounds", || fleet::world(Size::Quick).1);
-    all.world("rows × peers, quick bounds", || rows::Rows::new(rows::bounds(Size::Quick).1));
-    all.world("lease × holders, small bounds", || holders::Holders::new(holders::bounds(Size::Small).1));
-    all.world("saga × crash, quick bounds", || recovery::Recovery::new(recovery::bounds(Size::Quick).1));
-    all.world("saga × lease × crash, small bounds", || {
-        allocation::Allocation::new(allocation::bounds(Size::Small).1)
+    all.bounded("tunnel × relay", Size::Quick, |size| connect::Connect::new(connect::configs(size).1));
+    all.bounded("handoff × successor", Size::Quick, |size| takeover::world(size).1);
+    all.bounded("drain × handoff", Size::Quick, |size| replace::world(size).1);
+    all.bounded("stack × processes", Size::Quick, |size| processes::world(size).1);
+    all.bounded("stack, a diamond", Size::Quick, |size| processes::diamond(size).1);
+    all.bounded("drain × host", Size::Quick, |size| serve::world(size).1);
+    all.bounded("relays × tunnels", Size::Quick, |size| fleet::world(size).1);
+    all.bounded("rows × peers", Size::Quick, |size| rows::Rows::new(rows::bounds(size).1));
+    all.bounded("lease × holders", Size::Small, |size| holders::Holders::new(holders::bounds(size).1));
+    all.bounded("saga × crash", Size::Quick, |size| recovery::Recovery::new(recovery::bounds(size).1));
+    all.bounded("saga × lease × crash", Size::Small, |size| {
+        allocation::Allocation::new(allocation::bounds(size).1)
     });
-    let Task::Compare { rounds, only } = &all.task else { return ExitCode::SUCCESS };
+    let Task::Compare { rounds, only, .. } = &all.task else { return ExitCode::SUCCESS };
     if all.rows.is_empty() && all.faults.is_empty() {
         eprintln!("no model has a name that contains {only:?}");
         return ExitCode::from(2);
