@@ -1,15 +1,4 @@
 //! `tidegate-verify`: explores every model at its published bounds and prints what holds, as a table.
-//!
-//! ```text
-//! tidegate-verify [--quick | --small] [--only MODEL] [--threads N] [--states N] [--json FILE] [--counterexamples FOLDER]
-//!                                                without --quick, --small and --only it plants the bugs, too
-//! tidegate-verify --planted [--only BUG] [--json FILE] [--write]
-//!                                                plants bugs one at a time (verify/planted): every one has to be
-//!                                                caught; --write puts the table into docs/planted-bugs.md
-//! tidegate-verify --graph FILE --only MODEL      draws a model: FILE.dot and FILE.json
-//! tidegate-verify --diagrams FOLDER [--check]    draws every machine from the vectors, or says which picture is stale
-//! tidegate-verify --vectors FOLDER               writes generated-<machine>.json and updates index.json
-//! ```
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +13,30 @@ use tidegate_verify::{coverage, diagrams, vectors};
 /// States are made on one thread and dropped on another; the usual allocator has the threads wait for each other then.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const USAGE: &str = "\
+cargo xtask verify [--quick | --small] [--only MODEL] [OPTION …]
+    Explores every state of the machines at stated bounds and prints the claim as a table. It fails when a property does
+    not hold, when nothing put it to the test, when a limit was hit or when a transition was not taken. Without
+    --quick, --small and --only it plants the bugs, too: each has to be caught.
+    --quick             smaller bounds: under a minute
+    --small             those of the tests: seconds
+    --only MODEL        one model; a wrong name lists them, and `x` will do for `×`
+    --threads N         so many work (2)
+    --states N          the most states that are kept of a model (50,000,000); to reach it is a failure
+    --json FILE         the claim, to be read by programs
+    --counterexamples FOLDER
+                        where those of single machines are kept as vectors (target/counterexamples)
+cargo xtask verify --planted [--only BUG] [--json FILE] [--write]
+    Only plants bugs, one at a time, in a copy of the workspace: verify/planted. --write puts the table into
+    docs/planted-bugs.md.
+cargo xtask verify --graph FILE --only MODEL
+    Writes the states of a model as FILE.dot, to be drawn by Graphviz, and FILE.json.
+cargo xtask verify --vectors FOLDER
+    Writes the transitions that were taken as generated-<machine>.json, and enters these into index.json.
+cargo xtask verify --diagrams FOLDER [--check]
+    Draws every machine from the vectors, or says which picture is stale.
+";
 
 /// What was asked for.
 struct Wanted {
@@ -40,7 +53,8 @@ struct Wanted {
     check: bool,
 }
 
-fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
+/// None: only to be told what there is.
+fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Option<Wanted>, String> {
     let mut wanted = Wanted {
         size: Size::Full,
         only: None,
@@ -57,11 +71,12 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
+            "--help" | "-h" => return Ok(None),
             "--quick" => wanted.size = Size::Quick,
             "--small" => wanted.size = Size::Small,
             "--planted" => wanted.planted = true,
             "--write" => wanted.write = true,
-            "--only" => wanted.only = Some(value()?),
+            "--only" => wanted.only = Some(value()?.replace(" x ", " × ")),
             "--json" => wanted.json = Some(value()?.into()),
             "--counterexamples" => wanted.counterexamples = value()?.into(),
             "--graph" => wanted.graph = Some(value()?.into()),
@@ -78,48 +93,64 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
                 wanted.options.threads =
                     threads.parse().map_err(|_| format!("--threads {threads} is no number"))?;
             }
-            _ => return Err(format!("there is no {argument}; see the head of verify/src/main.rs")),
+            _ => return Err(format!("there is no {argument}\n\n{USAGE}")),
         }
     }
-    Ok(wanted)
+    if let Some(file) = &wanted.json {
+        // Before anything takes minutes.
+        write(file, "")?;
+    }
+    Ok(Some(wanted))
 }
 
 fn main() -> ExitCode {
-    let answer = wanted(std::env::args().skip(1)).and_then(|wanted| {
-        if wanted.planted {
-            let rows = plant(wanted.only.as_deref().unwrap_or(""), wanted.write)?;
-            if let Some(file) = &wanted.json {
-                write(file, &format!("{:#}\n", planted::json(&rows)))?;
-            }
-            return Ok(rows.iter().all(|row| row.caught.at_all()));
+    let wanted = match wanted(std::env::args().skip(1)) {
+        Ok(Some(wanted)) => wanted,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
         }
-        let entries: Vec<Entry> = all()
-            .into_iter()
-            .filter(|entry| wanted.only.as_deref().is_none_or(|only| only == entry.name))
-            .collect();
-        if entries.is_empty() {
-            let names: Vec<_> = all().iter().map(|entry| entry.name).collect();
-            return Err(format!("there is no such model; there are: {}", names.join(", ")));
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
         }
-        if let Some(file) = &wanted.graph {
-            return draw(&entries, file, wanted.options);
-        }
-        if let Some(folder) = &wanted.diagrams {
-            return illustrate(folder, wanted.check);
-        }
-        if let Some(folder) = &wanted.vectors {
-            return generate(folder, wanted.options);
-        }
-        verify(&entries, &wanted)
-    });
-    match answer {
+    };
+    match carry_out(&wanted) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             eprintln!("{message}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
+}
+
+/// Whether everything holds.
+fn carry_out(wanted: &Wanted) -> Result<bool, String> {
+    if wanted.planted {
+        let rows = plant(wanted.only.as_deref().unwrap_or(""), wanted.write)?;
+        if let Some(file) = &wanted.json {
+            write(file, &format!("{:#}\n", planted::json(&rows)))?;
+        }
+        return Ok(rows.iter().all(|row| row.caught.at_all()));
+    }
+    let mut entries = all();
+    entries.retain(|entry| wanted.only.as_deref().is_none_or(|only| only == entry.name));
+    if entries.is_empty() {
+        let names: Vec<_> = all().iter().map(|entry| entry.name).collect();
+        let only = wanted.only.as_deref().unwrap_or_default();
+        return Err(format!("there is no model `{only}`; there are: {}", names.join("; ")));
+    }
+    if let Some(file) = &wanted.graph {
+        return draw(&entries, file, wanted.options);
+    }
+    if let Some(folder) = &wanted.diagrams {
+        return illustrate(folder, wanted.check);
+    }
+    if let Some(folder) = &wanted.vectors {
+        return generate(folder, wanted.options);
+    }
+    verify(&entries, wanted)
 }
 
 fn verify(entries: &[Entry], wanted: &Wanted) -> Result<bool, String> {

@@ -24,9 +24,11 @@ cargo xtask test  [SUITE …] [--list]
 cargo xtask bench NAME [OPTION …]
     Runs a benchmark against its peers: http-drain, http-throughput, allocate, directory, bindings, explore,
     handoff [--upgrades N] [--json FILE].
-cargo xtask verify [--quick] [--json FILE]
-    Explores every state of the machines at stated bounds, prints the claim as a table, and (without --quick)
-    plants bugs: each has to be caught.
+cargo xtask verify [--quick] [--only MODEL] [--threads N] [--states N] [--json FILE] [--counterexamples FOLDER]
+    Explores every state of the machines at stated bounds, prints the claim as a table, and (without --quick and
+    --only) plants bugs: each has to be caught.
+cargo xtask verify --graph FILE --only MODEL
+    Writes the states of a model as FILE.dot, to be drawn by Graphviz, and FILE.json.
 cargo xtask verify --planted [--only BUG] [--json FILE] [--write]
     Only plants bugs, one at a time, in a copy of the workspace; --write renews docs/planted-bugs.md.
 cargo xtask coverage
