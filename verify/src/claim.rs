@@ -152,10 +152,12 @@ fn describe<W: World>(graph: &Graph<'_, Explored<W>>, violation: &Violation) -> 
 }
 
 fn never<W: World>(graph: &Graph<'_, Explored<W>>, property: &str, lasso: &Lasso) -> Fault {
-    let (start, steps) = graph.path(lasso.state);
+    let (start, steps) = graph.path(lasso.start);
     let mut actions: Vec<Happening<W::Action>> = steps.into_iter().map(|(action, _)| action).collect();
-    let before = actions.len();
+    let asked = actions.len();
     let step = |(from, place): &(Id, u16)| graph.successor(*from, *place).map(|(action, _)| action);
+    actions.extend(lasso.way.iter().filter_map(step));
+    let before = actions.len();
     actions.extend(lasso.around.iter().filter_map(step));
     let replayed = replay(&graph.model.0, &start, &actions);
     let how = if lasso.around.is_empty() {
@@ -165,7 +167,7 @@ fn never<W: World>(graph: &Graph<'_, Explored<W>>, property: &str, lasso: &Lasso
         format!("and from there round for ever ({around} steps, in {} states)", lasso.component)
     };
     Fault {
-        what: format!("never: {property}, after {before} steps {how}"),
+        what: format!("never: {property}: asked for after {asked} steps, not there after {before}, {how}"),
         script: told(&graph.model.0, &replayed),
         vectors: vectors::of(&graph.model.0, &format!("counterexample: {property}"), &replayed),
     }

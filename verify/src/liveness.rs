@@ -45,9 +45,11 @@ pub struct Answer {
 /// A run that never meets its goal.
 #[derive(Debug, Clone)]
 pub struct Lasso {
-    /// It ends here, or goes round from here.
-    pub state: Id,
-    /// Round and round: the places of the transitions, a state's among those of its successors. Empty when it ends.
+    /// The state that the property concerns.
+    pub start: Id,
+    /// The way on from there, past no goal: states, each with the place of the transition among those to its successors.
+    pub way: Vec<(Id, u16)>,
+    /// Round and round from where that ends. Empty when nothing goes on there.
     pub around: Vec<(Id, u16)>,
     /// How many states it may go round in.
     pub component: usize,
@@ -91,7 +93,7 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
         let holds = |predicate: Predicate<M>, id: Id| predicate(self.graph.model, self.graph.state(id));
         let goal: Vec<bool> = self.ids.iter().map(|&id| holds(property.goal, id)).collect();
         let mut inside = vec![false; self.ids.len()];
-        let mut open = Vec::new();
+        let (mut open, mut owing) = (Vec::new(), Vec::new());
         let mut starts = 0;
         for (at, &id) in self.ids.iter().enumerate() {
             if holds(property.concerns, id) {
@@ -99,6 +101,7 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
                 if !goal[at] {
                     inside[at] = true;
                     open.push(at);
+                    owing.push(at);
                 }
             }
         }
@@ -112,8 +115,8 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
             }
         }
         let region: Vec<usize> = (0..inside.len()).filter(|&at| inside[at]).collect();
-        let violation =
-            self.stays(&region, &inside, property.fairness).map(|component| self.lasso(&component));
+        let component = self.stays(&region, &inside, property.fairness);
+        let violation = component.map(|component| self.lasso(&component, owing, &inside));
         Answer { name: property.name, starts, violation }
     }
 
@@ -170,27 +173,53 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
         None
     }
 
-    /// The nearest state of a component, and a shortest way round from it.
-    fn lasso(&self, component: &[usize]) -> Lasso {
-        let nearest = component.iter().min_by_key(|at| (self.graph.distance(self.ids[**at]), **at));
-        let start = *nearest.unwrap_or(&0);
+    /// A shortest run over one of the states that owe the goal into a component, and a shortest way round in it.
+    fn lasso(&self, component: &[usize], owing: Vec<usize>, inside: &[bool]) -> Lasso {
         let mut within = vec![false; self.ids.len()];
         component.iter().for_each(|&at| within[at] = true);
+        let far = |at: usize| (self.graph.distance(self.ids[at]), at);
+        let mut owing: Vec<(usize, usize)> = owing.into_iter().map(far).collect();
+        owing.sort_unstable();
+        let mut owing = owing.into_iter().peekable();
+        let mut came: Vec<Option<(usize, u16)>> = vec![None; self.ids.len()];
+        let mut seen = vec![false; self.ids.len()];
+        let (mut steps, mut level) = (0, Vec::new());
+        let entry = loop {
+            while let Some((_, at)) = owing.next_if(|(distance, _)| *distance <= steps) {
+                if !std::mem::replace(&mut seen[at], true) {
+                    level.push(at);
+                }
+            }
+            if let Some(&entry) = level.iter().find(|at| within[**at]) {
+                break entry;
+            }
+            let mut next = Vec::new();
+            for &at in &level {
+                for edge in self.from(at).iter().filter(|edge| inside[edge.to as usize]) {
+                    let to = edge.to as usize;
+                    if !std::mem::replace(&mut seen[to], true) {
+                        came[to] = Some((at, edge.place));
+                        next.push(to);
+                    }
+                }
+            }
+            (steps, level) = (steps + 1, next);
+        };
+        let (start, way) = self.trail(&came, entry);
+        Lasso { start, way, around: self.around(entry, &within), component: component.len() }
+    }
+
+    /// A shortest way round from a state within its component; none from a dead end.
+    fn around(&self, start: usize, within: &[bool]) -> Vec<(Id, u16)> {
         let mut came: Vec<Option<(usize, u16)>> = vec![None; self.ids.len()];
         let mut queue = std::collections::VecDeque::from([start]);
-        let mut around = Vec::new();
-        'search: while let Some(at) = queue.pop_front() {
+        while let Some(at) = queue.pop_front() {
             for edge in self.from(at).iter().filter(|edge| within[edge.to as usize]) {
                 let to = edge.to as usize;
                 if to == start {
+                    let (_, mut around) = self.trail(&came, at);
                     around.push((self.ids[at], edge.place));
-                    let mut back = at;
-                    while let Some((before, place)) = came[back] {
-                        around.push((self.ids[before], place));
-                        back = before;
-                    }
-                    around.reverse();
-                    break 'search;
+                    return around;
                 }
                 if came[to].is_none() {
                     came[to] = Some((at, edge.place));
@@ -198,7 +227,18 @@ impl<'g, 'm, M: Model> Ways<'g, 'm, M> {
                 }
             }
         }
-        Lasso { state: self.ids[start], around, component: component.len() }
+        Vec::new()
+    }
+
+    /// Where a search began that came to a state, and by which transitions.
+    fn trail(&self, came: &[Option<(usize, u16)>], mut at: usize) -> (Id, Vec<(Id, u16)>) {
+        let mut trail = Vec::new();
+        while let Some((before, place)) = came[at] {
+            trail.push((self.ids[before], place));
+            at = before;
+        }
+        trail.reverse();
+        (self.ids[at], trail)
     }
 
     /// The strongly connected components of the states that are `inside` (Tarjan 1972, without recursion).

@@ -274,6 +274,30 @@ fn a_part_of_a_cycle_that_avoids_the_strongly_fair_action_is_found() {
 }
 
 #[test]
+fn the_run_that_is_shown_passes_what_is_owed_and_is_a_shortest_one_that_does() {
+    // Into the cycle leads one step past 1; the shorter of the ways over 1 is that over 4, and on from there that over 5.
+    let edges = [
+        [(0, 2, None), (2, 2, None)].as_slice(),
+        &[(0, 3, None), (3, 6, None), (6, 1, None), (0, 4, None), (4, 1, None)],
+        &[(1, 7, None), (7, 8, None), (8, 2, None), (1, 9, None), (9, 2, None), (1, 5, None), (5, 2, None)],
+    ]
+    .concat();
+    let model = Drawn { ends: vec![9], ..Drawn::new(&edges) };
+    let graph = run(&model);
+    let property = LeadsTo {
+        name: "1 leads to 9",
+        concerns: |_: &Drawn, state: &u32| *state == 1,
+        goal: |_: &Drawn, state: &u32| *state == 9,
+        fairness: NONE,
+    };
+    let lasso = Ways::of(&graph).check(&property).violation.expect("it may go round at 2");
+    let states = |way: &[(u32, u16)]| way.iter().map(|(id, _)| *graph.state(*id)).collect::<Vec<_>>();
+    let (start, steps) = graph.path(lasso.start);
+    assert_eq!((start, steps.iter().map(|(_, state)| *state).collect::<Vec<_>>()), (0, vec![4, 1]));
+    assert_eq!((states(&lasso.way), states(&lasso.around)), (vec![1, 5], vec![2]));
+}
+
+#[test]
 fn a_self_loop_is_a_cycle() {
     assert!(answer(&[(0, 1, None), (1, 1, None), (1, 9, None)], &[9], NONE).violation.is_some());
 }

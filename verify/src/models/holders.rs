@@ -32,6 +32,10 @@ const DRIFT: u32 = 250;
 /// for the margin. It is not a whole number of steps so that the draws for a renew fall on few different times.
 const TERM: Millis = 6 * GRANTER - 1;
 
+/// After so long, by the granter's clock, a question that was lost has been asked again: its limit, the pause, each of them
+/// noticed up to a step late.
+const AGAIN: Millis = 4 * GRANTER;
+
 /// How much may go on at a time, and how often things may fail.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -798,20 +802,28 @@ impl World for Holders {
                 fairness,
             },
             LeadsTo {
-                name: "L5: after the faults a later life that asks has the lease that is kept for it",
+                name: "L5: after the faults a lone later life that asks in time serves under the lease that is kept for it",
                 concerns: |model, state| {
                     let later = |life: &Life<Part<LeaseHolder>>| {
                         life.incarnation > state.row.incarnation && model.0.at(life) == Place::Claiming
                     };
-                    let kept = matches!(state.row.state(), LeaseState::Held | LeaseState::Active);
-                    state.settled && kept && state.lives.iter().any(later)
+                    // Its question is on the way, or there is time for the next one: this one may have been lost. A life
+                    // before it that releases the lease meanwhile leaves it no more than the grace period.
+                    let alone = state.lives.len() == 1
+                        && !state.messages.iter().any(|message| matches!(message.body, Body::Stop { .. }));
+                    let asked = |message: &Message| matches!(message.body, Body::Claim { .. });
+                    let enough = if state.messages.iter().any(asked) { 1 } else { AGAIN };
+                    let kept = match state.row.standing {
+                        Standing::Held { until, .. } | Standing::Active { until, .. } => until >= enough,
+                        _ => false,
+                    };
+                    state.settled && alone && kept && state.lives.iter().any(later)
                 },
                 goal: |model, state| {
                     let serves = |life: &Life<Part<LeaseHolder>>| {
                         model.0.pool.get(life.holder).serving() == Some(state.row.epoch)
                     };
-                    let over = !matches!(state.row.state(), LeaseState::Held | LeaseState::Active);
-                    over || state.lives.iter().any(serves)
+                    state.lives.iter().any(serves)
                 },
                 fairness,
             },
