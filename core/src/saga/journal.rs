@@ -366,6 +366,10 @@ mod tests {
         let bytes = encode(&largest, &longest).unwrap();
         assert_eq!(decode(&bytes).map(|frame| frame.payload.len()), Ok(MAX_PAYLOAD));
         assert_eq!(encode(&largest, &[longest.as_slice(), b"x"].concat()), Err(FrameFault::TooLong));
+        // A length that no record has is damage, and not a record that is cut short.
+        let head = |length: u32| [MAGIC.as_slice(), &length.to_le_bytes()].concat();
+        assert_eq!(decode(&head((1 << 20) + 64)), Err(FrameFault::Short));
+        assert_eq!(decode(&head((1 << 20) + 65)), Err(FrameFault::Corrupt(0)));
     }
 
     #[test]

@@ -131,6 +131,21 @@ fn a_tunnel_fits_into_200_bytes() {
 }
 
 #[test]
+fn a_move_rests_only_where_neither_an_attempt_nor_the_watchdog_goes_on() {
+    for (dead_after, online, rests) in
+        [(0, false, true), (0, true, false), (60_000, false, false), (60_000, true, false)]
+    {
+        let (mut host, generation) = Host::up(Config { ping_after: 0, dead_after, ..plain() });
+        host.say(notice(generation));
+        if !online {
+            host.say(Input::Offline);
+        }
+        assert_eq!((host.place(), host.tunnel.is_resting()), (State::Moving, rests), "{dead_after} {online}");
+        assert_eq!(host.tunnel.deadline().is_none(), rests);
+    }
+}
+
+#[test]
 fn a_config_that_cannot_work_is_refused_with_every_fault() {
     let config = Config {
         endpoints: 0,
