@@ -1010,6 +1010,27 @@ mod tests {
         assert_eq!(step.effects, [Effect::Over { end: LeaseEnd::Fenced }]);
     }
 
+    #[test]
+    fn what_a_process_leaves_behind_that_says_no_more_is_what_it_knows() {
+        let new = LeaseHolder::new(Config::default(), 0, 0).unwrap();
+        assert_eq!(new.left_behind(), None);
+        let mut claiming = new;
+        claiming.handle(0, &Input::Boot { predecessor: None }).unwrap();
+        assert_eq!(claiming.left_behind(), Some(LeaseEnd::Unknown));
+        let mut idle = claiming;
+        idle.handle(0, &Input::NotMine { operation: 1, fenced: false }).unwrap();
+        assert_eq!(idle.left_behind(), Some(LeaseEnd::NeverHeld));
+        let after = |inputs: &[Input]| {
+            let mut holder = holding();
+            inputs.iter().for_each(|input| drop(holder.handle(10, input).unwrap()));
+            holder.left_behind()
+        };
+        assert_eq!(after(&[]), Some(LeaseEnd::Unreleased));
+        assert_eq!(after(&[Input::Fenced { epoch: 5 }]), Some(LeaseEnd::Fenced));
+        assert_eq!(after(&[Input::HandedOver]), Some(LeaseEnd::HandedOver));
+        assert_eq!(after(&[Input::HandedOver, Input::Drained]), Some(LeaseEnd::HandedOver));
+    }
+
     fn restored(after: Millis) -> LeaseHolder {
         LeaseHolder::restore(&holding().snapshot(10).unwrap(), 1_000, after - 10).unwrap()
     }
