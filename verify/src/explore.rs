@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::crew::crew;
 use crate::liveness::LeadsTo;
 use search::Search;
-use store::{MOST_STATES, ROOT, Shard, id, index, shard};
+use store::{MOST_STATES, ROOT, Record, Shard, id, index, shard};
 
 /// What is explored: situations and what may happen in them.
 pub trait Model: Sync + Sized {
@@ -253,7 +253,11 @@ impl<'m, M: Model> Graph<'m, M> {
     /// A state by its number.
     #[must_use]
     pub fn state(&self, id: Id) -> &M::State {
-        &self.shards[shard(id)].state(index(id)).0
+        &self.record(id).state
+    }
+
+    fn record(&self, id: Id) -> &Record<M::State> {
+        self.shards[shard(id)].record(index(id))
     }
 
     /// Every state's number.
@@ -268,7 +272,7 @@ impl<'m, M: Model> Graph<'m, M> {
         let mut steps = Vec::new();
         let mut at = to;
         loop {
-            let (from, place) = self.shards[shard(at)].parents[index(at)];
+            let Record { parent: from, place, .. } = *self.record(at);
             if from == ROOT {
                 steps.reverse();
                 return (self.state(at).clone(), steps);
@@ -301,7 +305,7 @@ impl<'m, M: Model> Graph<'m, M> {
         let mut steps = 0;
         let mut at = to;
         loop {
-            at = self.shards[shard(at)].parents[index(at)].0;
+            at = self.record(at).parent;
             if at == ROOT {
                 return steps;
             }

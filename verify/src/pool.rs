@@ -10,6 +10,8 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use foldhash::fast::FixedState;
@@ -23,7 +25,8 @@ const CHUNKS: usize = 22;
 
 /// A value of a [`Pool`].
 pub struct Part<T> {
-    number: u32,
+    /// Counted from 1, so that one that may be missing needs no more room.
+    number: NonZeroU32,
     /// Of the value, all 64 bits: others may look at nothing else.
     hash: [u32; 2],
     of: PhantomData<fn() -> T>,
@@ -50,6 +53,49 @@ impl<T> Hash for Part<T> {
 impl<T> fmt::Debug for Part<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{:08x}", self.hash[0])
+    }
+}
+
+/// A value to work on, `V`, that may have come from a pool, where it is a `K`: when it goes back as it came, nobody has to
+/// look for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Loan<V, K = V> {
+    value: V,
+    from: Option<Part<K>>,
+}
+
+impl<V, K: Eq + Hash> Loan<V, K> {
+    /// One that comes from no pool.
+    pub fn new(value: V) -> Self {
+        Self { value, from: None }
+    }
+
+    /// One that stands for this part.
+    pub fn of(value: V, part: Part<K>) -> Self {
+        Self { value, from: Some(part) }
+    }
+
+    /// Into the pool, in the form that is kept.
+    pub fn keep(self, pool: &Pool<K>, form: impl FnOnce(V) -> K) -> Part<K> {
+        let kept = form(self.value);
+        match self.from {
+            Some(part) if *pool.get(part) == kept => part,
+            _ => pool.part(kept),
+        }
+    }
+}
+
+impl<V, K> Deref for Loan<V, K> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.value
+    }
+}
+
+impl<V, K> DerefMut for Loan<V, K> {
+    fn deref_mut(&mut self) -> &mut V {
+        &mut self.value
     }
 }
 
@@ -108,7 +154,8 @@ impl<T: Eq + Hash> Pool<T> {
             }
         };
         let halves = [(hash >> 32) as u32, hash as u32];
-        Part { number: number << SHARD_BITS | at as u32, hash: halves, of: PhantomData }
+        let number = NonZeroU32::MIN.saturating_add(number << SHARD_BITS | at as u32);
+        Part { number, hash: halves, of: PhantomData }
     }
 
     /// The value of a part.
@@ -117,11 +164,20 @@ impl<T: Eq + Hash> Pool<T> {
     /// When the part is another pool's.
     #[must_use]
     pub fn get(&self, part: Part<T>) -> &T {
-        let shard = &self.shards[part.number as usize & (SHARDS - 1)];
-        match shard.get(part.number >> SHARD_BITS) {
+        let number = part.number.get() - 1;
+        let shard = &self.shards[number as usize & (SHARDS - 1)];
+        match shard.get(number >> SHARD_BITS) {
             Some(value) => value,
             None => unreachable!("a part of another pool"),
         }
+    }
+
+    /// The value of a part, to work on.
+    pub fn lend(&self, part: Part<T>) -> Loan<T>
+    where
+        T: Clone,
+    {
+        Loan::of(self.get(part).clone(), part)
     }
 
     /// How many different values there are.
@@ -166,6 +222,24 @@ mod tests {
             assert_eq!(pool.part(format!("value {number}")), *part);
         }
         assert_eq!(pool.len(), 10_000);
+    }
+
+    #[test]
+    fn what_was_lent_comes_back_as_its_value_says_and_not_as_it_was_lent() {
+        let pool: Pool<Vec<u8>> = Pool::default();
+        let part = pool.part(vec![1, 2]);
+        let keep = |loan: Loan<Vec<u8>>| loan.keep(&pool, |value| value);
+        assert_eq!(keep(pool.lend(part)), part);
+        let mut loan = pool.lend(part);
+        loan.push(3);
+        let other = keep(loan.clone());
+        assert_ne!(other, part);
+        assert_eq!((pool.get(other), pool.get(part)), (&vec![1, 2, 3], &vec![1, 2]));
+        loan.pop();
+        assert_eq!(keep(loan), part);
+        assert_eq!(keep(Loan::new(vec![1, 2, 3])), other);
+        assert_eq!(Loan::of(3, part).keep(&pool, |last| vec![1, 2, last]), other, "in another form");
+        assert_eq!(pool.len(), 2);
     }
 
     #[test]

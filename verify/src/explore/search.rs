@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 use foldhash::fast::FixedState;
 
-use super::store::{Found, ROOT, SHARDS, Shard, id, index, shard, shard_of};
+use super::store::{Found, ROOT, Record, SHARDS, Shard, id, index, shard, shard_of};
 use super::{DEADLOCK, Edge, Graph, Id, Limits, Model, NO_CLASS, Violation, Watch};
 use crate::crew::Crew;
 
@@ -91,8 +91,17 @@ struct Expanded<M: Model> {
 /// A successor that is looked up.
 struct Sought {
     hash: u64,
-    /// Where in its shard it is, if it is known.
-    likely: Option<u32>,
+    at: At,
+}
+
+/// Where in its shard a successor is.
+#[derive(Clone, Copy)]
+enum At {
+    /// That was not asked.
+    Unasked,
+    Nowhere,
+    Probably(u32),
+    Here(u32),
 }
 
 impl<M: Model> Desk<M> {
@@ -308,7 +317,7 @@ impl<'m, M: Model> Search<'m, M> {
         let shards: Vec<&Shard<M::State>> = groups.iter().flat_map(|group| group.iter()).collect();
         for (order, &from) in ids.iter().enumerate() {
             let order = (first + order) as u32;
-            let state = &shards[shard(from)].state(index(from)).0;
+            let state = &shards[shard(from)].state(index(from));
             desk.watch.about(from);
             self.model.inspect(state, &mut desk.watch);
             desk.watch.at(0);
@@ -323,7 +332,7 @@ impl<'m, M: Model> Search<'m, M> {
                 desk.ends.push(from);
             }
             desk.transitions += expanded.next.len() as u64;
-            let sought = |(_, state): &(_, _)| Sought { hash: self.hasher.hash_one(state), likely: None };
+            let sought = |(_, state): &(_, _)| Sought { hash: self.hasher.hash_one(state), at: At::Unasked };
             desk.sought.extend(expanded.next.iter().map(sought));
             if desk.sought.len() >= LOOK_UP {
                 self.sift(&shards, desk);
@@ -336,18 +345,23 @@ impl<'m, M: Model> Search<'m, M> {
     /// before the first is looked at, so that the memory need not be waited for one by one.
     fn sift(&self, shards: &[&Shard<M::State>], desk: &mut Desk<M>) {
         let Desk { expanded, in_use, sought, recent, new, edges, .. } = desk;
-        for Sought { hash, likely } in &mut *sought {
+        for Sought { hash, at } in &mut *sought {
             if recent[recent_of(*hash)].0 != *hash {
-                *likely = shards[shard_of(*hash)].likely(*hash);
+                *at = shards[shard_of(*hash)].likely(*hash).map_or(At::Nowhere, At::Probably);
             }
         }
-        for Sought { hash, likely } in &mut *sought {
-            *likely = likely.filter(|at| shards[shard_of(*hash)].state(*at as usize).1 == *hash);
+        let successors = expanded.iter().take(*in_use).flat_map(|expanded| &expanded.next);
+        for ((_, state), Sought { hash, at }) in successors.zip(&mut *sought) {
+            if let At::Probably(index) = *at
+                && shards[shard_of(*hash)].state(index as usize) == state
+            {
+                *at = At::Here(index);
+            }
         }
         let mut sought = sought.drain(..);
         for Expanded { from, order, next } in expanded.iter_mut().take(std::mem::take(in_use)) {
             let (from, order) = (*from, *order);
-            for ((place, (action, state)), Sought { hash, likely }) in
+            for ((place, (action, state)), Sought { hash, at: known }) in
                 next.drain(..).enumerate().zip(&mut sought)
             {
                 let (place, at) = (place as u16, shard_of(hash));
@@ -362,9 +376,10 @@ impl<'m, M: Model> Search<'m, M> {
                 {
                     continue;
                 }
-                let known = match likely {
-                    Some(index) if shard.state(index as usize).0 == state => Some(index),
-                    _ => shard.find(hash, &state),
+                let known = match known {
+                    At::Here(index) => Some(index),
+                    At::Nowhere => None,
+                    At::Unasked | At::Probably(_) => shard.find(hash, &state),
                 };
                 match known {
                     None => {
@@ -389,7 +404,7 @@ impl<'m, M: Model> Search<'m, M> {
                 Some(known) => id(at, known as usize),
                 None => {
                     let to = id(at, shard.count);
-                    shard.insert(state, hash, (from, place));
+                    shard.insert(hash, Record { state, parent: from, place });
                     kept.new.push(First { order, place, id: to });
                     to
                 }

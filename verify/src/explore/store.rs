@@ -53,14 +53,20 @@ fn hash_of(key: u32) -> u64 {
     u64::from(key >> KEY_BITS) << 57 | u64::from(key & ((1 << KEY_BITS) - 1))
 }
 
+/// A state, and the transition that found it first.
+pub struct Record<S> {
+    pub state: S,
+    pub parent: Id,
+    /// Its place among the successors of the parent.
+    pub place: u16,
+}
+
 /// Some of the states, and what may be new among them.
 pub struct Shard<S> {
     table: HashTable<Entry>,
     /// In chunks, so that growing moves nothing.
-    states: Vec<Vec<(S, u64)>>,
+    records: Vec<Vec<Record<S>>>,
     pub count: usize,
-    /// Each state's parent, and the place among its successors.
-    pub parents: Vec<(Id, u16)>,
     /// What may be new, from each desk.
     pub inbox: Vec<Vec<Found<S>>>,
 }
@@ -84,47 +90,46 @@ fn place(index: usize) -> (usize, usize, usize) {
     ((log - FIRST_BITS + 1) as usize, index - (1 << log), 1 << log)
 }
 
-fn at<S>(chunks: &[Vec<(S, u64)>], index: usize) -> &(S, u64) {
-    let (chunk, offset, _) = place(index);
-    &chunks[chunk][offset]
-}
-
 impl<S> Shard<S> {
     /// An empty one, for so many desks.
     pub fn new(desks: usize) -> Self {
         Self {
             table: HashTable::new(),
-            states: Vec::new(),
+            records: Vec::new(),
             count: 0,
-            parents: Vec::new(),
             inbox: (0..desks).map(|_| Vec::new()).collect(),
         }
     }
 
-    /// A state by its index, with its hash.
-    pub fn state(&self, index: usize) -> &(S, u64) {
-        at(&self.states, index)
+    /// A state by its index, with the transition that found it.
+    pub fn record(&self, index: usize) -> &Record<S> {
+        let (chunk, offset, _) = place(index);
+        &self.records[chunk][offset]
     }
 
-    /// Where a state of this hash probably is, if there is one.
+    /// A state by its index.
+    pub fn state(&self, index: usize) -> &S {
+        &self.record(index).state
+    }
+
+    /// Where a state of this hash probably is. None: it is not there.
     pub fn likely(&self, hash: u64) -> Option<u32> {
         let key = key(hash);
         self.table.find(hash_of(key), |entry| entry.key == key).map(|entry| entry.index)
     }
 
     /// Keeps a state that is not there yet.
-    pub fn insert(&mut self, state: S, hash: u64, parent: (Id, u16)) {
-        let Self { table, states, count, parents, .. } = self;
+    pub fn insert(&mut self, hash: u64, record: Record<S>) {
+        let Self { table, records, count, .. } = self;
         let (_, offset, size) = place(*count);
         if offset == 0 {
-            states.push(Vec::with_capacity(size));
+            records.push(Vec::with_capacity(size));
         }
-        if let Some(last) = states.last_mut() {
-            last.push((state, hash));
+        if let Some(last) = records.last_mut() {
+            last.push(record);
         }
         let entry = Entry { index: *count as u32, key: key(hash) };
         table.insert_unique(hash_of(entry.key), entry, |entry| hash_of(entry.key));
-        parents.push(parent);
         *count += 1;
     }
 }
@@ -133,7 +138,7 @@ impl<S: Eq> Shard<S> {
     /// The index of a state, if it is there.
     pub fn find(&self, hash: u64, state: &S) -> Option<u32> {
         let key = key(hash);
-        let same = |entry: &Entry| entry.key == key && self.state(entry.index as usize).0 == *state;
+        let same = |entry: &Entry| entry.key == key && self.state(entry.index as usize) == state;
         self.table.find(hash_of(key), same).map(|entry| entry.index)
     }
 }
@@ -160,11 +165,12 @@ mod tests {
         let hash = |n: u32| u64::from(n / 2) << 30;
         for n in 0..300_u32 {
             assert_eq!(shard.find(hash(n), &n), None);
-            shard.insert(n, hash(n), (n, 7));
+            shard.insert(hash(n), Record { state: n, parent: n + 1, place: 7 });
         }
         for n in 0..300_u32 {
             assert_eq!(shard.find(hash(n), &n), Some(n));
-            assert_eq!((shard.state(n as usize), shard.parents[n as usize]), (&(n, hash(n)), (n, 7)));
+            let Record { state, parent, place } = *shard.record(n as usize);
+            assert_eq!((state, parent, place), (n, n + 1, 7));
         }
         assert_eq!((shard.count, shard.find(hash(0), &300)), (300, None));
     }

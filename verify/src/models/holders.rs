@@ -19,7 +19,7 @@ use tidegate::{Intent, Machine, Millis, Random, Rules};
 use crate::explore::Watch;
 use crate::liveness::{Fairness, LeadsTo};
 use crate::models::Size;
-use crate::pool::{Part, Pool};
+use crate::pool::{Loan, Part, Pool};
 use crate::vectors::Described;
 use crate::world::{Cells, Explored, Moment, Slot, Transition, World, transitions};
 
@@ -62,6 +62,8 @@ pub struct Bounds {
 /// The world.
 pub struct Holders {
     pool: Pool<LeaseHolder>,
+    granters: Pool<Granter>,
+    gateways: Pool<Stored>,
     /// Each is explored by itself.
     bounds: Vec<Bounds>,
     terms: lease::Config,
@@ -102,6 +104,24 @@ pub struct Message {
     double: bool,
 }
 
+/// The granter's side: its row, and what hangs on it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Granter {
+    /// Its times are relative to now.
+    row: Row,
+    /// The row was due at the step before, and nobody has looked.
+    overdue: bool,
+    /// Until when an epoch was ever promised, by the granter's clock from now; those that are over are gone.
+    promised: Vec<(u64, Millis)>,
+    /// A route leads to the gateway.
+    route: bool,
+    /// The attempt to un-route that is under way.
+    unrouting: Option<(u64, u32)>,
+    /// The greatest epoch that the resource has seen, and the one that it honours beside it.
+    seen: u64,
+    honoured: Option<(u64, Millis)>,
+}
+
 /// One life of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Life<M> {
@@ -113,31 +133,33 @@ pub struct Life<M> {
     lost: bool,
 }
 
-/// The situation; to work on and to keep.
+/// The gateway's side: its lives, and what is on the way from them and to them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Situation<M> {
-    /// Which of the bounds hold.
-    bounds: u8,
-    /// Its times are relative to now.
-    row: Row,
-    /// The row was due at the step before, and nobody has looked.
-    overdue: bool,
+pub struct Gateway<M> {
     lives: Vec<Life<M>>,
     incarnation: u64,
     messages: Vec<Message>,
-    /// Until when an epoch was ever promised, by the granter's clock from now; those that are over are gone.
-    promised: Vec<(u64, Millis)>,
-    /// A route leads to the gateway.
-    route: bool,
-    /// The attempt to un-route that is under way.
-    unrouting: Option<(u64, u32)>,
-    /// The greatest epoch that the resource has seen, and the one that it honours beside it.
-    seen: u64,
-    honoured: Option<(u64, Millis)>,
+}
+
+/// The situation; with both sides to work on, or with their parts, to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Situation<G, L> {
+    /// Which of the bounds hold.
+    bounds: u8,
+    granter: G,
+    gateway: L,
     settled: bool,
     observations: u8,
     /// A life was begun after the faults.
     back: bool,
+}
+
+impl<G, L> Situation<G, L> {
+    /// The same with other sides.
+    fn with<H, M>(&self, granter: H, gateway: M) -> Situation<H, M> {
+        let Self { bounds, settled, observations, back, .. } = *self;
+        Situation { bounds, granter, gateway, settled, observations, back }
+    }
 }
 
 /// One thing that may happen.
@@ -202,7 +224,9 @@ const STALE: usize = 9;
 const TIME: u8 = 0;
 const REPLY: u8 = 1;
 
-type Working = Situation<Slot<LeaseHolder>>;
+type Stored = Gateway<Part<LeaseHolder>>;
+type Working = Situation<Loan<Granter>, Loan<Gateway<Slot<LeaseHolder>>, Stored>>;
+type Kept = Situation<Part<Granter>, Part<Stored>>;
 
 impl Holders {
     /// A world with these bounds.
@@ -234,11 +258,19 @@ impl Holders {
             release_limit: SLOW + 1,
             retry,
         };
-        Self { pool: Pool::default(), bounds, terms, config, cells: Cells::of::<LeaseHolder>(0) }
+        Self {
+            pool: Pool::default(),
+            granters: Pool::default(),
+            gateways: Pool::default(),
+            bounds,
+            terms,
+            config,
+            cells: Cells::of::<LeaseHolder>(0),
+        }
     }
 
     fn life<'a>(&'a self, at: &'a Working, which: usize) -> &'a LeaseHolder {
-        at.lives[which].holder.get(&self.pool)
+        at.gateway.lives[which].holder.get(&self.pool)
     }
 
     fn bounds(&self, at: &Working) -> Bounds {
@@ -250,37 +282,37 @@ impl Holders {
     }
 
     fn send(&self, at: &mut Working, message: Message) {
-        if at.settled || at.messages.len() < self.bounds(at).messages {
-            at.messages.push(message);
+        if at.settled || at.gateway.messages.len() < self.bounds(at).messages {
+            at.gateway.messages.push(message);
         }
     }
 
     // The granter.
 
     fn command(&self, at: &mut Working, command: &Command, moment: &mut Moment<'_>) -> lease::Effect {
-        let before = at.row;
+        let before = at.granter.row;
         let (row, answer) = decide(before, command, 0, &self.terms);
-        at.row = row;
+        at.granter.row = row;
         let led_on = before.at(0, &self.terms);
         let refused = matches!(answer, lease::Effect::Refused { .. });
         if refused {
             moment.watch.check(STALE, row == led_on);
         }
         if row.epoch != before.epoch {
-            moment.watch.check(GROW, row.epoch > before.epoch && row.epoch > at.seen.max(before.epoch));
+            moment.watch.check(GROW, row.epoch > before.epoch && row.epoch > at.granter.seen.max(before.epoch));
         }
         if let lease::Effect::Reclaimed { organization, epoch, .. } = answer {
-            moment.watch.check(KEPT, led_on.organization() == Some(organization) && at.route);
+            moment.watch.check(KEPT, led_on.organization() == Some(organization) && at.granter.route);
             if let Standing::Active { predecessor: Some(left), .. } = row.standing
                 && epoch != before.epoch
             {
                 // The resource is told of a handover.
-                at.honoured = (at.seen == before.epoch).then_some((before.epoch, left));
-                at.seen = epoch;
+                at.granter.honoured = (at.granter.seen == before.epoch).then_some((before.epoch, left));
+                at.granter.seen = epoch;
             }
         }
         if let lease::Effect::Allocated { .. } = answer {
-            at.route = true;
+            at.granter.route = true;
         }
         self.moved(at, &before, moment);
         answer
@@ -288,20 +320,20 @@ impl Holders {
 
     /// The row has changed, or time has led it on.
     fn moved(&self, at: &mut Working, before: &Row, moment: &mut Moment<'_>) {
-        at.overdue &= at.row == *before;
-        if let Standing::Active { until, .. } = at.row.standing {
-            let epoch = at.row.epoch;
-            match at.promised.iter_mut().find(|(known, _)| *known == epoch) {
+        at.granter.overdue &= at.granter.row == *before;
+        if let Standing::Active { until, .. } = at.granter.row.standing {
+            let epoch = at.granter.row.epoch;
+            match at.granter.promised.iter_mut().find(|(known, _)| *known == epoch) {
                 Some((_, promised)) => *promised = until.max(*promised),
-                None => at.promised.push((epoch, until)),
+                None => at.granter.promised.push((epoch, until)),
             }
         }
-        for effect in consequences(before, &at.row, &self.terms) {
+        for effect in consequences(before, &at.granter.row, &self.terms) {
             match effect {
-                lease::Effect::Unroute { epoch, attempt, .. } => at.unrouting = Some((epoch, attempt)),
+                lease::Effect::Unroute { epoch, attempt, .. } => at.granter.unrouting = Some((epoch, attempt)),
                 lease::Effect::Entered { state: LeaseState::Free, .. } => {
-                    moment.watch.check(UNROUTED, !at.route);
-                    at.unrouting = None;
+                    moment.watch.check(UNROUTED, !at.granter.route);
+                    at.granter.unrouting = None;
                 }
                 _ => {}
             }
@@ -347,14 +379,14 @@ impl Holders {
         let Ok(holder) = LeaseHolder::drawing(self.config.clone(), Random::Script(Vec::new()), 0) else {
             return;
         };
-        at.incarnation += 1;
-        let incarnation = at.incarnation;
-        at.lives.push(Life { holder: Slot::new(holder), incarnation, pace, lost: false });
-        self.tell(at, at.lives.len() - 1, &Input::Boot { predecessor }, moment);
+        at.gateway.incarnation += 1;
+        let incarnation = at.gateway.incarnation;
+        at.gateway.lives.push(Life { holder: Slot::new(holder), incarnation, pace, lost: false });
+        self.tell(at, at.gateway.lives.len() - 1, &Input::Boot { predecessor }, moment);
     }
 
     fn tell(&self, at: &mut Working, which: usize, input: &Input, moment: &mut Moment<'_>) -> bool {
-        let life = &mut at.lives[which];
+        let life = &mut at.gateway.lives[which];
         let holder = life.holder.edit(&self.pool);
         let had = !matches!(holder.at(), Place::Claiming | Place::Confirming | Place::Idle);
         let answer = moment.handle(self.cells, which, holder, input);
@@ -373,7 +405,7 @@ impl Holders {
 
     fn carry(&self, at: &mut Working, which: usize, effects: &[Effect], moment: &mut Moment<'_>) {
         for effect in effects {
-            let life = &mut at.lives[which];
+            let life = &mut at.gateway.lives[which];
             let incarnation = life.incarnation;
             let (operation, body) = match *effect {
                 Effect::Claim { operation, predecessor, .. } => (operation, Body::Claim { predecessor }),
@@ -395,13 +427,13 @@ impl Holders {
 
     /// A life is gone: nobody waits for answers to it, and the places after it move up.
     fn leave(at: &mut Working, which: usize) {
-        at.lives.remove(which);
+        at.gateway.lives.remove(which);
         let which = which as u8;
         let to_granter = |body: &Body| {
             matches!(body, Body::Claim { .. } | Body::Confirm { .. } | Body::Renew { .. } | Body::Stop { .. })
         };
-        at.messages.retain(|message| message.life != Some(which) || to_granter(&message.body));
-        for message in &mut at.messages {
+        at.gateway.messages.retain(|message| message.life != Some(which) || to_granter(&message.body));
+        for message in &mut at.gateway.messages {
             match message.life {
                 Some(place) if place == which => (message.life, message.operation) = (None, 0),
                 Some(place) if place > which => message.life = Some(place - 1),
@@ -412,26 +444,26 @@ impl Holders {
 
     /// A call arrives at the resource; whether it is admitted.
     fn call(&self, at: &mut Working, epoch: u64, watch: &mut Watch) -> bool {
-        let mut fence = match at.honoured {
+        let mut fence = match at.granter.honoured {
             Some((earlier, left)) => {
                 let mut fence = Fence::at(earlier);
-                fence.hand_over(at.seen, left);
+                fence.hand_over(at.granter.seen, left);
                 fence
             }
-            None => Fence::at(at.seen),
+            None => Fence::at(at.granter.seen),
         };
-        let honoured = at.honoured.is_some_and(|(earlier, _)| earlier == epoch);
+        let honoured = at.granter.honoured.is_some_and(|(earlier, _)| earlier == epoch);
         let admitted = fence.admits(epoch, 0);
-        watch.check(FENCE, admitted == (epoch >= at.seen || honoured));
-        if epoch > at.seen {
-            (at.seen, at.honoured) = (epoch, None);
+        watch.check(FENCE, admitted == (epoch >= at.granter.seen || honoured));
+        if epoch > at.granter.seen {
+            (at.granter.seen, at.granter.honoured) = (epoch, None);
         }
         admitted
     }
 
     fn pass(&self, at: &mut Working, moment: &mut Moment<'_>) {
-        at.overdue = at.row.deadline().is_some_and(|deadline| deadline.at == 0);
-        match &mut at.row.standing {
+        at.granter.overdue = at.granter.row.deadline().is_some_and(|deadline| deadline.at == 0);
+        match &mut at.granter.row.standing {
             Standing::Free | Standing::Retired => {}
             Standing::Active { until, suspect, predecessor, .. } => {
                 *until = until.saturating_sub(GRANTER);
@@ -443,17 +475,18 @@ impl Holders {
             | Standing::Releasing { until, .. }
             | Standing::Quarantined { until, .. } => *until = until.saturating_sub(GRANTER),
         }
-        at.promised.iter_mut().for_each(|(_, left)| *left = left.saturating_sub(GRANTER));
-        at.promised.retain(|(_, left)| *left > 0);
-        at.honoured = at
+        at.granter.promised.iter_mut().for_each(|(_, left)| *left = left.saturating_sub(GRANTER));
+        at.granter.promised.retain(|(_, left)| *left > 0);
+        at.granter.honoured = at
+            .granter
             .honoured
             .map(|(epoch, left)| (epoch, left.saturating_sub(GRANTER)))
             .filter(|(_, left)| *left > 0);
         // L6: what serves now has not been woken yet; it must have been in time before.
         self.judge(at, moment.watch);
-        for which in 0..at.lives.len() {
-            let pace = at.lives[which].pace;
-            let holder = at.lives[which].holder.edit(&self.pool);
+        for which in 0..at.gateway.lives.len() {
+            let pace = at.gateway.lives[which].pace;
+            let holder = at.gateway.lives[which].holder.edit(&self.pool);
             let effects =
                 moment.tick(self.cells, which, holder, pace).map(|step| step.effects).unwrap_or_default();
             self.carry(at, which, &effects, moment);
@@ -463,25 +496,25 @@ impl Holders {
     /// A promise is over that nobody can serve on any more. One that was forgotten too soon would be seen as a
     /// violation.
     fn forget(&self, at: &mut Working) {
-        let lives = || (0..at.lives.len()).map(|which| self.life(at, which));
+        let lives = || (0..at.gateway.lives.len()).map(|which| self.life(at, which));
         let may_begin =
             lives().any(|life| matches!(life.at(), Place::Claiming | Place::Confirming | Place::Resuming));
         let served: Vec<u64> = lives().filter_map(LeaseHolder::serving).collect();
-        let current = at.row.epoch;
+        let current = at.granter.row.epoch;
         let kept =
             |epoch: u64| may_begin || served.contains(&epoch) || (epoch == current && !served.is_empty());
-        at.promised.retain(|(epoch, _)| kept(*epoch));
+        at.granter.promised.retain(|(epoch, _)| kept(*epoch));
     }
 
     /// What holds of everybody who serves, at every moment.
     fn judge(&self, at: &Working, watch: &mut Watch) {
         let mut others = Vec::new();
-        for which in 0..at.lives.len() {
+        for which in 0..at.gateway.lives.len() {
             let Some(epoch) = self.serves(at, which) else { continue };
-            watch.check(STOPPED, at.promised.iter().any(|(promised, _)| *promised == epoch));
-            watch.check(WINNER, !others.contains(&epoch) && epoch <= at.row.epoch);
-            if epoch == at.row.epoch {
-                watch.check(SAFE, matches!(at.row.state(), LeaseState::Active | LeaseState::Held));
+            watch.check(STOPPED, at.granter.promised.iter().any(|(promised, _)| *promised == epoch));
+            watch.check(WINNER, !others.contains(&epoch) && epoch <= at.granter.row.epoch);
+            if epoch == at.granter.row.epoch {
+                watch.check(SAFE, matches!(at.granter.row.state(), LeaseState::Active | LeaseState::Held));
             }
             others.push(epoch);
         }
@@ -490,26 +523,26 @@ impl Holders {
     fn at(&self, life: &Life<Part<LeaseHolder>>) -> Place {
         self.pool.get(life.holder).at()
     }
+
+    fn row(&self, state: &Kept) -> &Row {
+        &self.granters.get(state.granter).row
+    }
+
+    fn gateway(&self, state: &Kept) -> &Stored {
+        self.gateways.get(state.gateway)
+    }
 }
 
 impl World for Holders {
     type Whole = Working;
-    type State = Situation<Part<LeaseHolder>>;
+    type State = Kept;
     type Action = Action;
 
     fn start(&self) -> Vec<Working> {
         let start = |bounds| Situation {
             bounds,
-            row: Row::default(),
-            overdue: false,
-            lives: Vec::new(),
-            incarnation: 0,
-            messages: Vec::new(),
-            promised: Vec::new(),
-            route: false,
-            unrouting: None,
-            seen: 0,
-            honoured: None,
+            granter: Loan::new(Granter::default()),
+            gateway: Loan::new(Gateway { lives: Vec::new(), incarnation: 0, messages: Vec::new() }),
             settled: false,
             observations: 0,
             back: false,
@@ -517,86 +550,58 @@ impl World for Holders {
         (0..self.bounds.len() as u8).map(start).collect()
     }
 
-    fn open(&self, state: &Self::State) -> Working {
-        let lives = state.lives.iter().map(|life| Life {
+    fn open(&self, state: &Kept) -> Working {
+        let Gateway { lives, incarnation, messages } = self.gateway(state);
+        let lives = lives.iter().map(|life| Life {
             holder: Slot::Kept(life.holder),
             incarnation: life.incarnation,
             pace: life.pace,
             lost: life.lost,
         });
-        Situation {
-            lives: lives.collect(),
-            messages: state.messages.clone(),
-            promised: state.promised.clone(),
-            bounds: state.bounds,
-            row: state.row,
-            overdue: state.overdue,
-            incarnation: state.incarnation,
-            route: state.route,
-            unrouting: state.unrouting,
-            seen: state.seen,
-            honoured: state.honoured,
-            settled: state.settled,
-            observations: state.observations,
-            back: state.back,
-        }
+        let gateway =
+            Gateway { lives: lives.collect(), incarnation: *incarnation, messages: messages.clone() };
+        state.with(self.granters.lend(state.granter), Loan::of(gateway, state.gateway))
     }
 
-    fn close(&self, mut whole: Working) -> Self::State {
-        let mut lives = Vec::with_capacity(whole.lives.len());
-        for (which, life) in whole.lives.into_iter().enumerate() {
-            let own = |message: &&mut Message| message.life == Some(which as u8);
-            let mut numbers: Vec<_> = whole
-                .messages
-                .iter_mut()
-                .filter(own)
-                .map(|message| ("operation", &mut message.operation))
-                .collect();
-            let holder = life.holder.keep(&self.pool, &mut numbers);
-            let Life { incarnation, pace, lost, .. } = life;
-            lives.push(Life { holder, incarnation, pace, lost });
-        }
-        let Situation { bounds, row, overdue, incarnation, route, unrouting, seen, honoured, .. } = whole;
-        let Situation { settled, observations, back, .. } = whole;
-        Situation {
-            bounds,
-            row,
-            overdue,
-            lives,
-            incarnation,
-            messages: whole.messages,
-            promised: whole.promised,
-            route,
-            unrouting,
-            seen,
-            honoured,
-            settled,
-            observations,
-            back,
-        }
+    fn close(&self, whole: Working) -> Kept {
+        let kept = whole.with((), ());
+        let granter = whole.granter.keep(&self.granters, |granter| granter);
+        let gateway = whole.gateway.keep(&self.gateways, |Gateway { lives, incarnation, mut messages }| {
+            let keep = |(which, life): (usize, Life<Slot<LeaseHolder>>)| {
+                let own = |message: &&mut Message| message.life == Some(which as u8);
+                let own = messages.iter_mut().filter(own);
+                let mut numbers: Vec<_> = own.map(|message| ("operation", &mut message.operation)).collect();
+                let holder = life.holder.keep(&self.pool, &mut numbers);
+                let Life { incarnation, pace, lost, .. } = life;
+                Life { holder, incarnation, pace, lost }
+            };
+            let lives = lives.into_iter().enumerate().map(keep).collect();
+            Gateway { lives, incarnation, messages }
+        });
+        kept.with(granter, gateway)
     }
 
     fn actions(&self, at: &Working, actions: &mut Vec<Action>) {
         let wild = !at.settled;
-        let due = at.row.deadline().is_some_and(|deadline| deadline.at == 0);
+        let due = at.granter.row.deadline().is_some_and(|deadline| deadline.at == 0);
         let nothing_hangs = if wild {
-            at.messages.is_empty() || self.bounds(at).lag
+            at.gateway.messages.is_empty() || self.bounds(at).lag
         } else {
-            at.messages.is_empty() && at.unrouting.is_none()
+            at.gateway.messages.is_empty() && at.granter.unrouting.is_none()
         };
-        if nothing_hangs && !at.overdue {
+        if nothing_hangs && !at.granter.overdue {
             actions.push(Action::Time);
         }
         if due {
             actions.push(Action::Scan);
         }
-        if at.unrouting.is_some() {
+        if at.granter.unrouting.is_some() {
             actions.push(Action::Unroute(Removal::Done));
             if wild {
                 actions.extend([Removal::Failed, Removal::Unsaid].map(Action::Unroute));
             }
         }
-        for (which, life) in at.lives.iter().enumerate() {
+        for (which, life) in at.gateway.lives.iter().enumerate() {
             let place = self.life(at, which).at();
             if place == Place::Yielding {
                 actions.push(Action::Drained(which));
@@ -613,7 +618,7 @@ impl World for Holders {
             }
             if place == Place::Holding && self.bounds(at).revivals {
                 actions.push(Action::Restore(which));
-                if at.lives.len() < 2 && at.incarnation < u64::from(self.bounds(at).boots) {
+                if at.gateway.lives.len() < 2 && at.gateway.incarnation < u64::from(self.bounds(at).boots) {
                     actions.push(Action::HandOver(which));
                 }
             }
@@ -624,19 +629,19 @@ impl World for Holders {
         self.messages(at, actions);
         if wild {
             actions.push(Action::Settle);
-            if at.row.epoch < self.bounds(at).grants && at.row.state() == LeaseState::Free {
+            if at.granter.row.epoch < self.bounds(at).grants && at.granter.row.state() == LeaseState::Free {
                 actions.push(Action::Allocate);
             }
-            if at.observations < self.bounds(at).observations && at.row.state() == LeaseState::Active {
+            if at.observations < self.bounds(at).observations && at.granter.row.state() == LeaseState::Active {
                 actions.push(Action::Observe);
             }
-            if at.lives.len() < 2 && at.incarnation < u64::from(self.bounds(at).boots) {
+            if at.gateway.lives.len() < 2 && at.gateway.incarnation < u64::from(self.bounds(at).boots) {
                 actions.push(Action::Boot(SLOW));
                 if self.bounds(at).equal_clocks {
                     actions.push(Action::Boot(GRANTER));
                 }
             }
-        } else if at.lives.is_empty() && !at.back {
+        } else if at.gateway.lives.is_empty() && !at.back {
             actions.push(Action::Boot(SLOW));
         }
     }
@@ -645,12 +650,12 @@ impl World for Holders {
         match *action {
             Action::Time => self.pass(at, moment),
             Action::Scan => {
-                let before = at.row;
-                at.row = before.at(0, &self.terms);
+                let before = at.granter.row;
+                at.granter.row = before.at(0, &self.terms);
                 self.moved(at, &before, moment);
             }
             Action::Allocate => {
-                let number = at.row.request.unwrap_or(0) + 1;
+                let number = at.granter.row.request.unwrap_or(0) + 1;
                 let command = Command::Allocate { organization: number, request: number };
                 if let lease::Effect::Allocated { epoch, .. } = self.command(at, &command, moment) {
                     let body = Body::Handshake { epoch };
@@ -659,14 +664,14 @@ impl World for Holders {
             }
             Action::Observe => {
                 at.observations += 1;
-                let epoch = at.row.epoch;
+                let epoch = at.granter.row.epoch;
                 self.command(at, &Command::Observe { epoch, well: false }, moment);
             }
             Action::Unroute(removal) => {
-                let Some((epoch, attempt)) = at.unrouting.take() else { return false };
+                let Some((epoch, attempt)) = at.granter.unrouting.take() else { return false };
                 if removal != Removal::Failed {
                     // The route of that lease, and not one that was made since.
-                    at.route &= epoch != at.row.epoch;
+                    at.granter.route &= epoch != at.granter.row.epoch;
                 }
                 match removal {
                     Removal::Done => self.command(at, &Command::Unrouted { epoch }, moment),
@@ -686,7 +691,7 @@ impl World for Holders {
                 self.tell(at, which, &Input::Drained, moment);
             }
             Action::Restore(which) => {
-                let holder = at.lives[which].holder.edit(&self.pool);
+                let holder = at.gateway.lives[which].holder.edit(&self.pool);
                 let now = holder.clock().now();
                 let record = holder.snapshot(now).ok();
                 let Some(restored) = record.and_then(|record| LeaseHolder::restore(&record, now, 0).ok())
@@ -710,40 +715,40 @@ impl World for Holders {
                     let body = Body::Call { epoch };
                     self.send(at, Message { body, life: None, incarnation: 0, operation: 0, double: false });
                 } else if !self.call(at, epoch, moment.watch) {
-                    at.lives[which].lost = true;
+                    at.gateway.lives[which].lost = true;
                     self.tell(at, which, &Input::Fenced { epoch }, moment);
                 }
             }
             Action::Deliver(which, again) => {
-                let message = at.messages.remove(which);
+                let message = at.gateway.messages.remove(which);
                 if again {
-                    at.messages.push(Message { double: true, ..message });
+                    at.gateway.messages.push(Message { double: true, ..message });
                 }
                 self.deliver(at, message, moment);
             }
             Action::Handshake(which, life) => {
-                let message = at.messages.remove(which);
+                let message = at.gateway.messages.remove(which);
                 let Body::Handshake { epoch } = message.body else { return false };
                 if !self.tell(at, life, &Input::Granted { epoch }, moment) {
                     self.command(at, &Command::HandshakeFailed { epoch }, moment);
                 }
             }
             Action::Lose(which) => {
-                at.messages.remove(which);
+                at.gateway.messages.remove(which);
             }
             Action::Settle => {
                 // What would arrive after this could have arrived just before it.
-                at.messages.clear();
+                at.gateway.messages.clear();
                 at.settled = true;
             }
         }
         // Whoever is over exits.
-        for which in (0..at.lives.len()).rev() {
+        for which in (0..at.gateway.lives.len()).rev() {
             if self.life(at, which).at() == Place::Over {
                 Self::leave(at, which);
             }
         }
-        at.messages.sort_unstable();
+        at.gateway.messages.sort_unstable();
         self.forget(at);
         true
     }
@@ -794,36 +799,39 @@ impl World for Holders {
             },
             LeadsTo {
                 name: "P: a gateway that does not come back is free or reported in the end",
-                concerns: |_, state| state.settled && state.lives.is_empty(),
-                goal: |_, state| {
-                    let over = matches!(state.row.state(), LeaseState::Free | LeaseState::Quarantined);
-                    over || !state.lives.is_empty()
+                concerns: |model, state| state.settled && model.0.gateway(state).lives.is_empty(),
+                goal: |model, state| {
+                    let state_of_row = model.0.row(state).state();
+                    let over = matches!(state_of_row, LeaseState::Free | LeaseState::Quarantined);
+                    over || !model.0.gateway(state).lives.is_empty()
                 },
                 fairness,
             },
             LeadsTo {
                 name: "L5: after the faults a lone later life that asks in time serves under the lease that is kept for it",
                 concerns: |model, state| {
+                    let (row, Gateway { lives, messages, .. }) =
+                        (model.0.row(state), model.0.gateway(state));
                     let later = |life: &Life<Part<LeaseHolder>>| {
-                        life.incarnation > state.row.incarnation && model.0.at(life) == Place::Claiming
+                        life.incarnation > row.incarnation && model.0.at(life) == Place::Claiming
                     };
                     // Its question is on the way, or there is time for the next one: this one may have been lost. A life
                     // before it that releases the lease meanwhile leaves it no more than the grace period.
-                    let alone = state.lives.len() == 1
-                        && !state.messages.iter().any(|message| matches!(message.body, Body::Stop { .. }));
+                    let stop = |message: &Message| matches!(message.body, Body::Stop { .. });
+                    let alone = lives.len() == 1 && !messages.iter().any(stop);
                     let asked = |message: &Message| matches!(message.body, Body::Claim { .. });
-                    let enough = if state.messages.iter().any(asked) { 1 } else { AGAIN };
-                    let kept = match state.row.standing {
+                    let enough = if messages.iter().any(asked) { 1 } else { AGAIN };
+                    let kept = match row.standing {
                         Standing::Held { until, .. } | Standing::Active { until, .. } => until >= enough,
                         _ => false,
                     };
-                    state.settled && alone && kept && state.lives.iter().any(later)
+                    state.settled && alone && kept && lives.iter().any(later)
                 },
                 goal: |model, state| {
-                    let serves = |life: &Life<Part<LeaseHolder>>| {
-                        model.0.pool.get(life.holder).serving() == Some(state.row.epoch)
-                    };
-                    state.lives.iter().any(serves)
+                    let epoch = Some(model.0.row(state).epoch);
+                    let serves =
+                        |life: &Life<Part<LeaseHolder>>| model.0.pool.get(life.holder).serving() == epoch;
+                    model.0.gateway(state).lives.iter().any(serves)
                 },
                 fairness,
             },
@@ -844,6 +852,7 @@ impl World for Holders {
 
     fn show(&self, at: &Working) -> String {
         let lives: Vec<String> = at
+            .gateway
             .lives
             .iter()
             .map(|life| {
@@ -853,7 +862,7 @@ impl World for Holders {
             .collect();
         format!(
             "{:?}; {lives:?}; {:?}; promised {:?}, seen {}, route {}",
-            at.row, at.messages, at.promised, at.seen, at.route
+            at.granter.row, at.gateway.messages, at.granter.promised, at.granter.seen, at.granter.route
         )
     }
 }
@@ -862,15 +871,15 @@ impl Holders {
     /// What may become of messages.
     fn messages(&self, at: &Working, actions: &mut Vec<Action>) {
         let wild = !at.settled;
-        let doubled = at.messages.iter().any(|message| message.double);
-        for (which, message) in at.messages.iter().enumerate() {
+        let doubled = at.gateway.messages.iter().any(|message| message.double);
+        for (which, message) in at.gateway.messages.iter().enumerate() {
             // So many grants are looked at, then claims are lost.
             let claim = matches!(message.body, Body::Claim { .. });
-            let bounded = wild && claim && at.row.epoch >= self.bounds(at).grants;
+            let bounded = wild && claim && at.granter.row.epoch >= self.bounds(at).grants;
             match message.body {
-                Body::Handshake { .. } if at.lives.is_empty() => actions.push(Action::Deliver(which, false)),
+                Body::Handshake { .. } if at.gateway.lives.is_empty() => actions.push(Action::Deliver(which, false)),
                 Body::Handshake { .. } => {
-                    actions.extend((0..at.lives.len()).map(|life| Action::Handshake(which, life)));
+                    actions.extend((0..at.gateway.lives.len()).map(|life| Action::Handshake(which, life)));
                 }
                 _ if bounded => {}
                 _ => {
@@ -914,8 +923,8 @@ impl Holders {
     }
 
     /// Whether a life waits for a definite answer.
-    fn asks(&self, state: &Situation<Part<LeaseHolder>>) -> bool {
-        state.lives.iter().any(|life| matches!(self.at(life), Place::Claiming | Place::Confirming))
+    fn asks(&self, state: &Kept) -> bool {
+        self.gateway(state).lives.iter().any(|life| matches!(self.at(life), Place::Claiming | Place::Confirming))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::explore::Watch;
 use crate::liveness::{Fairness, LeadsTo};
 use crate::models::Size;
 use crate::models::saga::{self, Work, comes_after, is_over, place, step};
-use crate::pool::{Part, Pool};
+use crate::pool::{Loan, Part, Pool};
 use crate::vectors::Described;
 use crate::world::{Cells, Explored, Moment, Slot, Transition, World, transitions};
 
@@ -39,6 +39,9 @@ pub struct Bounds {
 /// The world.
 pub struct Recovery {
     pool: Pool<Saga>,
+    journals: Pool<Journal<Part<Saga>>>,
+    executors: Pool<Executor<Part<Saga>>>,
+    grounds: Pool<Ground>,
     configs: Vec<Config>,
     bounds: Bounds,
     cells: Cells,
@@ -89,28 +92,48 @@ pub struct Executor<M> {
     append: Option<(u32, Entry)>,
 }
 
-/// The situation; to work on and to keep.
+/// The journal, and what is known of whoever executes the saga by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Situation<M> {
-    /// What the journal says, as the machine that has read it.
-    journal: M,
+pub struct Journal<M> {
+    /// What it says, as the machine that has read it.
+    machine: M,
     /// Its last record.
     last: Option<Entry>,
     /// Its end is torn.
     torn: bool,
     /// The token of the latest executor.
     token: u8,
-    executors: Vec<Executor<M>>,
-    resources: Vec<Resource>,
-    calls: Vec<Call>,
     /// The error that the unwinding began with.
     cause: Option<(u64, Option<u32>, u32)>,
+}
+
+/// What the steps work on, and what they asked of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ground {
+    resources: Vec<Resource>,
+    calls: Vec<Call>,
+}
+
+/// The situation; with what is in it to work on, or with the parts, to keep.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Situation<J, E, G> {
+    journal: J,
+    executors: E,
+    ground: G,
     /// It was unknown what something did.
     unsure: bool,
     cancelled: bool,
     faults: u8,
     crashes: u8,
     operators: u8,
+}
+
+impl<J, E, G> Situation<J, E, G> {
+    /// The same with other contents.
+    fn with<K, F, H>(&self, journal: K, executors: F, ground: H) -> Situation<K, F, H> {
+        let Self { unsure, cancelled, faults, crashes, operators, .. } = *self;
+        Situation { journal, executors, ground, unsure, cancelled, faults, crashes, operators }
+    }
 }
 
 /// One thing that may happen.
@@ -175,17 +198,34 @@ const FENCED: usize = 10;
 const HONEST: usize = 11;
 const CAUSE: usize = 12;
 
-type Working = Situation<Slot<Saga>>;
+/// So many executors at a time: one, and one that has taken over from it.
+const EXECUTORS: usize = 2;
+
+type Executing = Loan<Executor<Slot<Saga>>, Executor<Part<Saga>>>;
+type Working = Situation<Loan<Journal<Slot<Saga>>, Journal<Part<Saga>>>, Vec<Executing>, Loan<Ground>>;
+type Kept = Situation<
+    Part<Journal<Part<Saga>>>,
+    [Option<Part<Executor<Part<Saga>>>>; EXECUTORS],
+    Part<Ground>,
+>;
 
 impl Recovery {
     /// A world for each of these configs.
     #[must_use]
     pub fn new((configs, bounds): (Vec<Config>, Bounds)) -> Self {
-        Self { pool: Pool::default(), configs, bounds, cells: Cells::of::<Saga>(0) }
+        Self {
+            pool: Pool::default(),
+            journals: Pool::default(),
+            executors: Pool::default(),
+            grounds: Pool::default(),
+            configs,
+            bounds,
+            cells: Cells::of::<Saga>(0),
+        }
     }
 
     fn config<'a>(&'a self, at: &'a Working) -> &'a Config {
-        at.journal.get(&self.pool).config()
+        at.journal.machine.get(&self.pool).config()
     }
 
     fn settings<'a>(&'a self, at: &'a Working, step: u8) -> &'a SagaStep {
@@ -214,27 +254,27 @@ impl Recovery {
                 }
                 Effect::Do { operation, step, attempt, limit } => {
                     self.intended(at, who, (SagaRecord::Intent, step, attempt), moment.watch);
-                    let undoing = at.resources.iter().any(|resource| resource.undoing);
+                    let undoing = at.ground.resources.iter().any(|resource| resource.undoing);
                     moment.watch.check(FORWARD, !undoing);
                     let step = step as u8;
                     let left = self.settings(at, step).lateness.map(|lateness| limit + lateness);
-                    at.calls.push(Call { step, work: Work::Do, caller, operation, left });
+                    at.ground.calls.push(Call { step, work: Work::Do, caller, operation, left });
                 }
                 Effect::Undo { operation, step, attempt, limit } => {
                     self.intended(at, who, (SagaRecord::UndoIntent, step, attempt), moment.watch);
                     self.undo(at, step as u8, moment.watch);
                     let (step, left) = (step as u8, Some(limit));
-                    at.calls.push(Call { step, work: Work::Undo, caller, operation, left });
+                    at.ground.calls.push(Call { step, work: Work::Undo, caller, operation, left });
                 }
                 Effect::FallBack { operation, step, attempt, limit } => {
                     self.intended(at, who, (SagaRecord::FallbackIntent, step, attempt), moment.watch);
                     self.undo(at, step as u8, moment.watch);
                     let (step, left) = (step as u8, Some(limit));
-                    at.calls.push(Call { step, work: Work::FallBack, caller, operation, left });
+                    at.ground.calls.push(Call { step, work: Work::FallBack, caller, operation, left });
                 }
                 Effect::Verify { operation, step, .. } => {
                     let (step, left) = (step as u8, None);
-                    at.calls.push(Call { step, work: Work::Verify, caller, operation, left });
+                    at.ground.calls.push(Call { step, work: Work::Verify, caller, operation, left });
                 }
                 Effect::RolledBack { cause, step, attempt } => {
                     self.blame(at, cause, step, attempt, moment.watch);
@@ -257,29 +297,29 @@ impl Recovery {
         watch: &mut Watch,
     ) {
         let said =
-            at.last.is_some_and(|last| (last.kind, last.step, last.attempt) == (kind, Some(step), attempt));
-        watch.check(INTENDED, said && at.executors[who].token == at.token);
+            at.journal.last.is_some_and(|last| (last.kind, last.step, last.attempt) == (kind, Some(step), attempt));
+        watch.check(INTENDED, said && at.executors[who].token == at.journal.token);
     }
 
     /// G5: an undo begins.
     fn undo(&self, at: &mut Working, step: u8, watch: &mut Watch) {
         let config = self.config(at);
         let below = (0..config.steps.len()).filter(|below| comes_after(config, usize::from(step), *below));
-        let begun = below.into_iter().any(|below| at.resources[below].undoing);
+        let begun = below.into_iter().any(|below| at.ground.resources[below].undoing);
         watch.check(ORDER, !begun || at.operators > 0);
-        at.resources[usize::from(step)].undoing = true;
+        at.ground.resources[usize::from(step)].undoing = true;
     }
 
     /// G6: the error is the one that the unwinding began with.
     fn blame(&self, at: &Working, cause: SagaCause, step: Option<u32>, attempt: u32, watch: &mut Watch) {
-        if let Some(first) = at.cause {
+        if let Some(first) = at.journal.cause {
             watch.check(CAUSE, first == (u64::from(cause.index()), step, attempt));
         }
     }
 
     /// A record becomes durable.
     fn write(&self, at: &mut Working, entry: Entry, watch: &mut Watch) {
-        if let Some(last) = at.last
+        if let Some(last) = at.journal.last
             && last.sequence == entry.sequence
         {
             // Appended once more, as nobody said that it was made.
@@ -288,25 +328,25 @@ impl Recovery {
         }
         let Entry { sequence, kind, step, attempt, value } = entry;
         if kind == SagaRecord::Unwinding {
-            at.cause = Some((value, step, attempt));
+            at.journal.cause = Some((value, step, attempt));
         }
         if let (SagaRecord::Resolved, Some(step), 1) = (kind, step, value) {
-            at.resources[step as usize].settle(true);
+            at.ground.resources[step as usize].settle(true);
         }
         let input = Input::Replay { sequence, kind, step, attempt, value };
-        let journal = at.journal.edit(&self.pool);
+        let journal = at.journal.machine.edit(&self.pool);
         let read = journal.handle(0, &input);
         watch.check(
             READABLE,
             read.is_ok_and(|step| step.effects.is_empty()) && journal.phase() != Phase::Refused,
         );
-        at.last = Some(entry);
+        at.journal.last = Some(entry);
         if kind == SagaRecord::Stuck && at.operators == 0 {
             // When it is said; later an undo of an executor that was superseded may land.
-            for (step, reason) in at.journal.get(&self.pool).leaked() {
+            for (step, reason) in at.journal.machine.get(&self.pool).leaked() {
                 let certain = matches!(reason, LeakReason::StillThere | LeakReason::Unfinished);
                 if certain || !at.unsure {
-                    let resource = at.resources[step as usize];
+                    let resource = at.ground.resources[step as usize];
                     watch.check(EXACT, resource.present || resource.unheard);
                 }
             }
@@ -316,8 +356,8 @@ impl Recovery {
     /// The process is gone; nobody waits for what it asked.
     fn leave(at: &mut Working, who: usize) {
         at.executors.remove(who);
-        at.calls.retain(|call| call.caller != Some(who as u8) || call.work != Work::Verify);
-        for call in &mut at.calls {
+        at.ground.calls.retain(|call| call.caller != Some(who as u8) || call.work != Work::Verify);
+        for call in &mut at.ground.calls {
             match call.caller {
                 Some(caller) if usize::from(caller) == who => {
                     (call.caller, call.operation) = (None, 0);
@@ -333,8 +373,8 @@ impl Recovery {
         let settings = self.settings(at, call.step);
         let (fenced, idempotent) = (settings.fenced, settings.idempotent);
         let token = call.caller.and_then(|caller| at.executors.get(usize::from(caller))).map(|one| one.token);
-        let superseded = token != Some(at.token);
-        let resource = &mut at.resources[usize::from(call.step)];
+        let superseded = token != Some(at.journal.token);
+        let resource = &mut at.ground.resources[usize::from(call.step)];
         match call.work {
             Work::Do if fenced && resource.fenced => return false,
             Work::Do if idempotent && resource.took => {}
@@ -351,10 +391,10 @@ impl Recovery {
         }
         // G6
         let config = self.config(at);
-        for (freed, step) in at.resources.iter().zip(&config.steps) {
+        for (freed, step) in at.ground.resources.iter().zip(&config.steps) {
             let mut required = step.undo_requires.iter().filter_map(|name| place(config, name)).peekable();
             if freed.freed && required.peek().is_some() && at.operators == 0 {
-                let there = required.any(|required| at.resources[required].present);
+                let there = required.any(|required| at.ground.resources[required].present);
                 watch.check(REQUIRED, !there);
             }
         }
@@ -363,7 +403,7 @@ impl Recovery {
 
     /// Answers a call of somebody who waits.
     fn answer(&self, at: &mut Working, which: usize, input: fn(u32) -> Input, moment: &mut Moment<'_>) {
-        let call = at.calls[which];
+        let call = at.ground.calls[which];
         if let Some(caller) = call.caller {
             self.tell(at, usize::from(caller), &input(call.operation), moment);
         }
@@ -375,18 +415,23 @@ impl Recovery {
             let machine = executor.machine.get(&self.pool);
             machine.deadline().map(|due| due.at - machine.clock().now())
         });
-        machines.chain(at.calls.iter().filter_map(|call| call.left)).min()
+        machines.chain(at.ground.calls.iter().filter_map(|call| call.left)).min()
+    }
+
+    fn journal(&self, state: &Kept) -> &Saga {
+        self.pool.get(self.journals.get(state.journal).machine)
     }
 
     /// The steps whose effects are there, and matter.
-    fn residue<'a>(&'a self, state: &'a Situation<Part<Saga>>) -> impl Iterator<Item = usize> + 'a {
-        let config = self.pool.get(state.journal).config();
+    fn residue(&self, state: &Kept) -> impl Iterator<Item = usize> {
+        let config = self.journal(state).config();
+        let resources = &self.grounds.get(state.ground).resources;
         let pivot = config.steps.iter().position(|step| step.compensation == Compensation::Pivot);
         let matters = move |step: usize| {
             let behind = pivot.is_some_and(|pivot| comes_after(config, step, pivot));
             behind || config.steps[step].compensation != Compensation::Nothing
         };
-        (0..config.steps.len()).filter(move |step| state.resources[*step].present && matters(*step))
+        (0..config.steps.len()).filter(move |step| resources[*step].present && matters(*step))
     }
 
     /// What an operator may do.
@@ -395,7 +440,7 @@ impl Recovery {
         if machine.state() != "stuck" || at.operators >= self.bounds.operators {
             return;
         }
-        for step in 0..at.resources.len() as u32 {
+        for step in 0..at.ground.resources.len() as u32 {
             let tries = [
                 (Input::Retry { step }, Action::Retry(who, step)),
                 (Input::Resolve { step, present: false }, Action::Resolve(who, step, false)),
@@ -413,21 +458,18 @@ impl Recovery {
 
 impl World for Recovery {
     type Whole = Working;
-    type State = Situation<Part<Saga>>;
+    type State = Kept;
     type Action = Action;
 
     fn start(&self) -> Vec<Working> {
         let whole = |config: &Config| {
             let saga = Saga::drawing(config.clone(), Random::Script(Vec::new()), 0).ok()?;
+            let machine = Slot::new(saga);
+            let resources = vec![Resource::default(); config.steps.len()];
             Some(Situation {
-                journal: Slot::new(saga),
-                last: None,
-                torn: false,
-                token: 0,
+                journal: Loan::new(Journal { machine, last: None, torn: false, token: 0, cause: None }),
                 executors: Vec::new(),
-                resources: vec![Resource::default(); config.steps.len()],
-                calls: Vec::new(),
-                cause: None,
+                ground: Loan::new(Ground { resources, calls: Vec::new() }),
                 unsure: false,
                 cancelled: false,
                 faults: 0,
@@ -438,61 +480,44 @@ impl World for Recovery {
         self.configs.iter().filter_map(whole).collect()
     }
 
-    fn open(&self, state: &Self::State) -> Working {
-        let executors = state.executors.iter().map(|executor| Executor {
-            machine: Slot::Kept(executor.machine),
-            token: executor.token,
-            append: executor.append,
-        });
-        Situation {
-            journal: Slot::Kept(state.journal),
-            executors: executors.collect(),
-            resources: state.resources.clone(),
-            calls: state.calls.clone(),
-            last: state.last,
-            torn: state.torn,
-            token: state.token,
-            cause: state.cause,
-            unsure: state.unsure,
-            cancelled: state.cancelled,
-            faults: state.faults,
-            crashes: state.crashes,
-            operators: state.operators,
-        }
+    fn open(&self, state: &Kept) -> Working {
+        let Journal { machine, last, torn, token, cause } = *self.journals.get(state.journal);
+        let journal = Journal { machine: Slot::Kept(machine), last, torn, token, cause };
+        let executing = |part: &Part<Executor<Part<Saga>>>| {
+            let Executor { machine, token, append } = *self.executors.get(*part);
+            Loan::of(Executor { machine: Slot::Kept(machine), token, append }, *part)
+        };
+        let executors = state.executors.iter().flatten().map(executing).collect();
+        state.with(Loan::of(journal, state.journal), executors, self.grounds.lend(state.ground))
     }
 
-    fn close(&self, mut whole: Working) -> Self::State {
-        let mut executors = Vec::with_capacity(whole.executors.len());
-        for (who, mut executor) in whole.executors.into_iter().enumerate() {
-            let own = |call: &&mut Call| call.caller == Some(who as u8);
-            let calls = whole.calls.iter_mut().filter(own).map(|call| &mut call.operation);
-            let append = executor.append.iter_mut().map(|(operation, _)| operation);
-            let mut numbers: Vec<_> = calls.chain(append).map(|number| ("operation", number)).collect();
-            let machine = executor.machine.keep(&self.pool, &mut numbers);
-            executors.push(Executor { machine, token: executor.token, append: executor.append });
+    fn close(&self, whole: Working) -> Kept {
+        let kept = whole.with((), (), ());
+        let mut ground = whole.ground;
+        let mut executors = [None; EXECUTORS];
+        for ((who, executor), slot) in whole.executors.into_iter().enumerate().zip(&mut executors) {
+            let keep = |Executor { machine, token, mut append }: Executor<Slot<Saga>>| {
+                let own = |call: &&mut Call| call.caller == Some(who as u8);
+                let calls = ground.calls.iter_mut().filter(own).map(|call| &mut call.operation);
+                let append_operation = append.iter_mut().map(|(operation, _)| operation);
+                let mut numbers: Vec<_> =
+                    calls.chain(append_operation).map(|number| ("operation", number)).collect();
+                Executor { machine: machine.keep(&self.pool, &mut numbers), token, append }
+            };
+            *slot = Some(executor.keep(&self.executors, keep));
         }
-        let Situation { last, torn, token, cause, unsure, cancelled, faults, crashes, operators, .. } = whole;
-        Situation {
-            journal: whole.journal.keep(&self.pool, &mut []),
-            last,
-            torn,
-            token,
-            executors,
-            resources: whole.resources,
-            calls: whole.calls,
-            cause,
-            unsure,
-            cancelled,
-            faults,
-            crashes,
-            operators,
-        }
+        let keep = |Journal { machine, last, torn, token, cause }: Journal<Slot<Saga>>| {
+            let machine = machine.keep(&self.pool, &mut []);
+            Journal { machine, last, torn, token, cause }
+        };
+        let journal = whole.journal.keep(&self.journals, keep);
+        kept.with(journal, executors, ground.keep(&self.grounds, |ground| ground))
     }
 
     fn actions(&self, at: &Working, actions: &mut Vec<Action>) {
         let faulty = at.faults < self.bounds.faults;
-        let phase = at.journal.get(&self.pool).phase();
-        let answered = at.calls.iter().all(|call| call.caller.is_none());
+        let phase = at.journal.machine.get(&self.pool).phase();
+        let answered = at.ground.calls.iter().all(|call| call.caller.is_none());
         let written = at.executors.iter().all(|executor| executor.append.is_none());
         // Whoever is asked and does not fail answers in time.
         if answered && written && self.next(at).is_some() {
@@ -500,7 +525,7 @@ impl World for Recovery {
         }
         for (who, executor) in at.executors.iter().enumerate() {
             let machine = executor.machine.get(&self.pool);
-            let latest = executor.token == at.token;
+            let latest = executor.token == at.journal.token;
             if executor.append.is_some() {
                 actions.push(Action::Append(who));
                 if faulty && latest {
@@ -522,10 +547,11 @@ impl World for Recovery {
             self.operate(at, who, actions);
         }
         let alone = at.executors.is_empty();
-        if !is_over(phase) && (alone || (at.executors.len() == 1 && at.crashes < self.bounds.crashes)) {
+        let room = at.executors.len() < EXECUTORS;
+        if !is_over(phase) && room && (alone || at.crashes < self.bounds.crashes) {
             actions.push(Action::Boot);
         }
-        for (which, call) in at.calls.iter().enumerate() {
+        for (which, call) in at.ground.calls.iter().enumerate() {
             match (call.caller, call.work) {
                 (None, _) => actions.extend([Action::Land(which), Action::Vanish(which)]),
                 (Some(_), Work::Verify) => {
@@ -562,11 +588,11 @@ impl World for Recovery {
         match *action {
             Action::Time => {
                 let Some(passed) = self.next(at) else { return false };
-                for call in &mut at.calls {
+                for call in &mut at.ground.calls {
                     call.left = call.left.map(|left| left.saturating_sub(passed));
                 }
                 // Later than it may, it does not land.
-                at.calls.retain(|call| call.left != Some(0));
+                at.ground.calls.retain(|call| call.left != Some(0));
                 for who in 0..at.executors.len() {
                     let machine = at.executors[who].machine.edit(&self.pool);
                     let answer = moment.tick(self.cells, who, machine, passed);
@@ -577,7 +603,7 @@ impl World for Recovery {
             Action::Append(who) => {
                 let executor = &mut at.executors[who];
                 let Some((operation, entry)) = executor.append.take() else { return false };
-                if executor.token < at.token {
+                if executor.token < at.journal.token {
                     self.tell(at, who, &Input::Fenced { operation }, moment);
                 } else {
                     self.write(at, entry, moment.watch);
@@ -597,7 +623,7 @@ impl World for Recovery {
                 if let (Some((_, entry)), Fate::Made) = (at.executors[who].append, fate) {
                     self.write(at, entry, moment.watch);
                 }
-                at.torn |= fate == Fate::Torn;
+                at.journal.torn |= fate == Fate::Torn;
                 // What had begun, or may have, has no outcome.
                 at.unsure = true;
                 Self::leave(at, who);
@@ -605,20 +631,21 @@ impl World for Recovery {
             Action::Boot => {
                 at.crashes += u8::from(!at.executors.is_empty());
                 at.unsure |= !at.executors.is_empty();
-                at.token += 1;
-                let machine = Slot::new(at.journal.get(&self.pool).clone());
-                at.executors.push(Executor { machine, token: at.token, append: None });
-                let (who, torn) = (at.executors.len() - 1, std::mem::take(&mut at.torn));
-                if at.last.is_some() {
+                at.journal.token += 1;
+                let machine = Slot::new(at.journal.machine.get(&self.pool).clone());
+                let token = at.journal.token;
+                at.executors.push(Loan::new(Executor { machine, token, append: None }));
+                let (who, torn) = (at.executors.len() - 1, std::mem::take(&mut at.journal.torn));
+                if at.journal.last.is_some() {
                     self.tell(at, who, &Input::Recovered { torn }, moment);
                 } else {
                     self.tell(at, who, &Input::Start, moment);
                 }
             }
             Action::Succeed(which) => {
-                let call = at.calls[which];
+                let call = at.ground.calls[which];
                 let landed = self.land(at, call, moment.watch);
-                let present = at.resources[usize::from(call.step)].present;
+                let present = at.ground.resources[usize::from(call.step)].present;
                 self.answer(
                     at,
                     which,
@@ -630,35 +657,35 @@ impl World for Recovery {
                     },
                     moment,
                 );
-                at.calls.remove(which);
+                at.ground.calls.remove(which);
             }
             Action::Fail(which) => {
                 self.answer(at, which, |operation| Input::Failed { operation }, moment);
-                at.calls.remove(which);
+                at.ground.calls.remove(which);
             }
             Action::Lie(which) => {
                 self.answer(at, which, |operation| Input::Done { operation }, moment);
-                at.calls.remove(which);
+                at.ground.calls.remove(which);
             }
             Action::Unsure(which, landed) => {
-                let call = at.calls[which];
+                let call = at.ground.calls[which];
                 if landed {
                     self.land(at, call, moment.watch);
                 }
                 self.answer(at, which, |operation| Input::Unknown { operation }, moment);
                 if landed || call.work == Work::Verify {
-                    at.calls.remove(which);
+                    at.ground.calls.remove(which);
                 } else {
-                    (at.calls[which].caller, at.calls[which].operation) = (None, 0);
+                    (at.ground.calls[which].caller, at.ground.calls[which].operation) = (None, 0);
                 }
             }
-            Action::Hang(which) => (at.calls[which].caller, at.calls[which].operation) = (None, 0),
+            Action::Hang(which) => (at.ground.calls[which].caller, at.ground.calls[which].operation) = (None, 0),
             Action::Land(which) => {
-                let call = at.calls.remove(which);
+                let call = at.ground.calls.remove(which);
                 self.land(at, call, moment.watch);
             }
             Action::Vanish(which) => {
-                at.calls.remove(which);
+                at.ground.calls.remove(which);
             }
             Action::Cancel(who) => {
                 at.cancelled = true;
@@ -672,9 +699,9 @@ impl World for Recovery {
                 at.operators += 1;
                 // By hand: nothing is on its way any more. What is put there counts from its record on, before which
                 // nobody could know of it.
-                at.calls.retain(|call| u32::from(call.step) != step);
+                at.ground.calls.retain(|call| u32::from(call.step) != step);
                 if !present {
-                    at.resources[step as usize].settle(false);
+                    at.ground.resources[step as usize].settle(false);
                 }
                 self.tell(at, who, &Input::Resolve { step, present }, moment);
             }
@@ -687,14 +714,14 @@ impl World for Recovery {
             if (is_over(phase) && !stays) || phase == Phase::Fenced {
                 if phase != Phase::Fenced {
                     let machine = at.executors[who].machine.get(&self.pool);
-                    let journal = at.journal.get(&self.pool);
+                    let journal = at.journal.machine.get(&self.pool);
                     let same = phase == journal.phase() && machine.leaked().eq(journal.leaked());
                     moment.watch.check(READABLE, same);
                 }
                 Self::leave(at, who);
             }
         }
-        at.calls.sort_unstable();
+        at.ground.calls.sort_unstable();
         true
     }
 
@@ -717,10 +744,11 @@ impl World for Recovery {
     }
 
     fn inspect(&self, state: &Self::State, watch: &mut Watch) {
-        let journal = self.pool.get(state.journal);
+        let journal = self.journal(state);
         match journal.phase() {
             Phase::Committed => {
-                watch.check(COMMITTED, state.resources.iter().all(|resource| resource.present))
+                let resources = &self.grounds.get(state.ground).resources;
+                watch.check(COMMITTED, resources.iter().all(|resource| resource.present))
             }
             Phase::RolledBack => watch.check(ROLLED_BACK, self.residue(state).next().is_none()),
             Phase::Stuck | Phase::Unfinished => {
@@ -732,7 +760,7 @@ impl World for Recovery {
     }
 
     fn may_end(&self, state: &Self::State) -> bool {
-        is_over(self.pool.get(state.journal).phase())
+        is_over(self.journal(state).phase())
     }
 
     fn fairness(&self, action: &Action) -> Option<u8> {
@@ -752,8 +780,8 @@ impl World for Recovery {
         let fairness = Fairness { weak: 1, strong: 0 };
         vec![LeadsTo {
             name: "P: after finitely many faults every saga is committed, rolled back or stuck",
-            concerns: |_, state| state.last.is_some(),
-            goal: |model, state| is_over(model.0.pool.get(state.journal).phase()),
+            concerns: |model, state| model.0.journals.get(state.journal).last.is_some(),
+            goal: |model, state| is_over(model.0.journal(state).phase()),
             fairness,
         }]
     }
@@ -771,7 +799,7 @@ impl World for Recovery {
     }
 
     fn show(&self, at: &Working) -> String {
-        let journal = at.journal.get(&self.pool);
+        let journal = at.journal.machine.get(&self.pool);
         let executors: Vec<String> = at
             .executors
             .iter()
@@ -784,9 +812,9 @@ impl World for Recovery {
         format!(
             "journal {:?} {leaked:?}, last {:?}; {executors:?}; {:?}; {:?}",
             journal.phase(),
-            at.last,
-            at.resources,
-            at.calls
+            at.journal.last,
+            at.ground.resources,
+            at.ground.calls
         )
     }
 }
