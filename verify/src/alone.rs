@@ -10,7 +10,7 @@ use std::hash::Hash;
 use tidegate::{Machine, Millis, Random, Rejection, StepOf};
 
 use crate::explore::Watch;
-use crate::pool::{Part, Pool};
+use crate::pool::{Loan, Part, Pool};
 use crate::vectors::Described;
 use crate::world::{Cells, LAWS, Moment, Slot, Subject, Transition, World, described, lawful, transitions};
 
@@ -63,6 +63,7 @@ pub trait Alone: Subject {
 /// A machine alone, at one or more configs.
 pub struct AloneWorld<M: Alone> {
     pool: Pool<M>,
+    observers: Pool<M::Observer>,
     configs: Vec<M::Config>,
     bound: u32,
     cells: Cells,
@@ -94,7 +95,7 @@ pub enum Action<I> {
 #[derive(Debug, Clone)]
 pub struct Whole<M: Alone> {
     machine: Slot<M>,
-    observer: M::Observer,
+    observer: Loan<M::Observer>,
     /// Half of the way to a deadline has passed.
     between: bool,
 }
@@ -103,7 +104,7 @@ pub struct Whole<M: Alone> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State<M: Alone> {
     machine: Part<M>,
-    observer: M::Observer,
+    observer: Part<M::Observer>,
     between: bool,
 }
 
@@ -120,7 +121,13 @@ impl<M: Alone> AloneWorld<M> {
     /// The same, where a machine bounds what its host does.
     #[must_use]
     pub fn bounded(configs: Vec<M::Config>, bound: u32) -> Self {
-        Self { pool: Pool::default(), configs, bound, cells: Cells::of::<M>(0) }
+        Self {
+            pool: Pool::default(),
+            observers: Pool::default(),
+            configs,
+            bound,
+            cells: Cells::of::<M>(0),
+        }
     }
 }
 
@@ -136,20 +143,21 @@ impl<M: Alone> World for AloneWorld<M> {
     fn start(&self) -> Vec<Whole<M>> {
         let whole = |config: &M::Config| {
             let machine = M::drawing(config.clone(), Random::Script(Vec::new()), 0).ok()?;
-            Some(Whole { machine: Slot::new(machine), observer: M::Observer::default(), between: false })
+            let observer = Loan::new(M::Observer::default());
+            Some(Whole { machine: Slot::new(machine), observer, between: false })
         };
         self.configs.iter().filter_map(whole).collect()
     }
 
     fn open(&self, state: &State<M>) -> Whole<M> {
-        let State { machine, observer, between } = state;
-        Whole { machine: Slot::Kept(*machine), observer: observer.clone(), between: *between }
+        let State { machine, observer, between } = *state;
+        Whole { machine: Slot::Kept(machine), observer: self.observers.lend(observer), between }
     }
 
     fn close(&self, whole: Whole<M>) -> State<M> {
         let Whole { machine, mut observer, between } = whole;
         let machine = machine.keep(&self.pool, &mut M::remembered(&mut observer));
-        State { machine, observer, between }
+        State { machine, observer: observer.keep(&self.observers, |observer| observer), between }
     }
 
     fn actions(&self, whole: &Whole<M>, actions: &mut Vec<Action<M::Input>>) {
@@ -232,6 +240,6 @@ impl<M: Alone> World for AloneWorld<M> {
 
     fn show(&self, whole: &Whole<M>) -> String {
         let machine = whole.machine.get(&self.pool);
-        format!("{}: {:?}", machine.state(), whole.observer)
+        format!("{}: {:?}", machine.state(), *whole.observer)
     }
 }

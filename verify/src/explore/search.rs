@@ -23,11 +23,18 @@ const BATCH: usize = 1 << 11;
 const SMALLEST: usize = 1 << 4;
 /// How many successors are looked up together, at least.
 const LOOK_UP: usize = 1 << 6;
+/// How many states are fetched together before they are expanded.
+const AHEAD: usize = 1 << 5;
 /// How many of those that it found last a desk knows again: as many as the nearest memory holds.
 const RECENT: usize = 1 << 11;
 
 fn recent_of(hash: u64) -> usize {
     (hash >> 20) as usize & (RECENT - 1)
+}
+
+/// Reads from many places of the memory at once, which is then at hand: it need not be waited for at one after the other.
+fn touch(places: impl Iterator<Item = u16>) {
+    std::hint::black_box(places.fold(0, |all, place| all | place));
 }
 
 /// What of a phase is worked off by one thread or another.
@@ -129,34 +136,43 @@ struct First {
     id: Id,
 }
 
-/// Appends states in the order in which they were found. As one thread does this while the others wait, it counts instead of
+/// Brings states into the order in which they were found. As one thread does this while the others wait, it counts instead of
 /// comparing.
-fn in_order<'k>(new: impl Iterator<Item = &'k First> + Clone, next: &mut Vec<Id>) {
-    let mut ends: Vec<u32> = Vec::new();
-    let mut states = 0;
-    for First { order, .. } in new.clone() {
-        let order = *order as usize;
-        if order >= ends.len() {
-            ends.resize(order + 1, 0);
+#[derive(Debug, Default)]
+struct Order {
+    /// Where the next state of each order goes.
+    ends: Vec<u32>,
+    sorted: Vec<First>,
+}
+
+impl Order {
+    /// Appends the states of `new` to `next`.
+    fn append<'k>(&mut self, new: impl Iterator<Item = &'k First> + Clone, next: &mut Vec<Id>) {
+        let Self { ends, sorted } = self;
+        ends.clear();
+        for First { order, .. } in new.clone() {
+            let order = *order as usize;
+            if order >= ends.len() {
+                ends.resize(order + 1, 0);
+            }
+            ends[order] += 1;
         }
-        ends[order] += 1;
-        states += 1;
+        let mut end = 0;
+        for at in &mut *ends {
+            // Where those of this order start, for now.
+            end += std::mem::replace(at, end);
+        }
+        sorted.resize(end as usize, First { order: 0, place: 0, id: 0 });
+        for first in new {
+            let at = &mut ends[first.order as usize];
+            sorted[*at as usize] = *first;
+            *at += 1;
+        }
+        for alike in sorted.chunk_by_mut(|one, other| one.order == other.order) {
+            alike.sort_unstable();
+        }
+        next.extend(sorted.iter().map(|first| first.id));
     }
-    let mut end = 0;
-    for at in &mut ends {
-        // Where those of this order start, for now.
-        end += std::mem::replace(at, end);
-    }
-    let mut sorted = vec![First { order: 0, place: 0, id: 0 }; states];
-    for first in new {
-        let at = &mut ends[first.order as usize];
-        sorted[*at as usize] = *first;
-        *at += 1;
-    }
-    for alike in sorted.chunk_by_mut(|one, other| one.order == other.order) {
-        alike.sort_unstable();
-    }
-    next.extend(sorted.iter().map(|first| first.id));
 }
 
 /// What was kept in a group of shards.
@@ -219,7 +235,8 @@ impl<'m, M: Model> Search<'m, M> {
             }
         }
         let mut next = Vec::new();
-        self.keep(crew, 1, &mut graph, &mut next);
+        let mut order = Order::default();
+        self.keep(crew, 1, &mut graph, &mut order, &mut next);
         states += next.len();
         while !next.is_empty() && graph.violations.is_empty() && states < limits.states {
             let frontier = std::mem::take(&mut next);
@@ -250,7 +267,7 @@ impl<'m, M: Model> Search<'m, M> {
                     }
                 }
                 let known = next.len();
-                self.keep(crew, pieces, &mut graph, &mut next);
+                self.keep(crew, pieces, &mut graph, &mut order, &mut next);
                 states += next.len() - known;
             }
             graph.depth += usize::from(!next.is_empty());
@@ -266,7 +283,14 @@ impl<'m, M: Model> Search<'m, M> {
     }
 
     /// Has what is on so many desks kept, where it is new; those states go to `next`.
-    fn keep(&self, crew: &Crew<'_, Phase>, desks: usize, graph: &mut Graph<'m, M>, next: &mut Vec<Id>) {
+    fn keep(
+        &self,
+        crew: &Crew<'_, Phase>,
+        desks: usize,
+        graph: &mut Graph<'m, M>,
+        order: &mut Order,
+        next: &mut Vec<Id>,
+    ) {
         let mut found = 0;
         let mut groups: Vec<_> = self.groups.iter().map(write).collect();
         for (at, desk) in self.expanding.iter().enumerate().take(desks) {
@@ -286,7 +310,7 @@ impl<'m, M: Model> Search<'m, M> {
         }
         // In the order in which they were found, and not by their hashes: what was found together is alike, and much of it
         // is still at hand when it is expanded.
-        in_order(kept.iter().flat_map(|kept| &kept.new), next);
+        order.append(kept.iter().flat_map(|kept| &kept.new), next);
         kept.iter_mut().for_each(|kept| kept.new.clear());
     }
 
@@ -316,6 +340,9 @@ impl<'m, M: Model> Search<'m, M> {
         let groups: Vec<_> = self.groups.iter().map(read).collect();
         let shards: Vec<&Shard<M::State>> = groups.iter().flat_map(|group| group.iter()).collect();
         for (order, &from) in ids.iter().enumerate() {
+            if order % AHEAD == 0 {
+                touch(ids[order..].iter().take(AHEAD).map(|&id| shards[shard(id)].record(index(id)).place));
+            }
             let order = (first + order) as u32;
             let state = &shards[shard(from)].state(index(from));
             desk.watch.about(from);
@@ -398,6 +425,7 @@ impl<'m, M: Model> Search<'m, M> {
     /// Keeps what is new of what came into a shard.
     fn keep_in(&self, at: usize, shard: &mut Shard<M::State>, kept: &mut Kept) {
         let mut inbox = std::mem::take(&mut shard.inbox);
+        touch(inbox.iter().flatten().map(|found| shard.likely(found.hash).map_or(0, |index| index as u16)));
         let all = inbox.iter_mut().flat_map(|found| found.drain(..));
         for Found { hash, state, from, order, place, class } in all {
             let to = match shard.find(hash, &state) {
@@ -461,11 +489,14 @@ mod tests {
         let first = |n: u32| First { order: n * 7_919 % 61, place: (n * 31 % 17) as u16, id: n };
         let mut new: Vec<First> = (0..500).map(first).collect();
         let mut counted = vec![Id::MAX];
-        in_order(new.iter(), &mut counted);
+        let mut order = Order::default();
+        order.append(new.iter(), &mut counted);
         new.sort_unstable();
         assert_eq!(counted[1..], new.iter().map(|first| first.id).collect::<Vec<_>>());
         assert_eq!(counted[0], Id::MAX, "what was there before stays");
-        in_order([].iter(), &mut counted);
+        order.append([].iter(), &mut counted);
         assert_eq!(counted.len(), 501);
+        order.append(new[..3].iter().rev(), &mut counted);
+        assert_eq!(counted[501..], counted[1..4], "it is used again and again");
     }
 }
