@@ -121,13 +121,7 @@ impl<M: Alone> AloneWorld<M> {
     /// The same, where a machine bounds what its host does.
     #[must_use]
     pub fn bounded(configs: Vec<M::Config>, bound: u32) -> Self {
-        Self {
-            pool: Pool::default(),
-            observers: Pool::default(),
-            configs,
-            bound,
-            cells: Cells::of::<M>(0),
-        }
+        Self { pool: Pool::default(), observers: Pool::default(), configs, bound, cells: Cells::of::<M>(0) }
     }
 }
 

@@ -12,6 +12,7 @@ use tidegate_verify::liveness::{Answer, Fairness, LeadsTo, Ways};
 /// A graph that is written down: `(from, to, fairness class)`.
 #[derive(Clone)]
 struct Drawn {
+    starts: Vec<u32>,
     edges: Vec<(u32, u32, Option<u8>)>,
     ends: Vec<u32>,
     bad: Vec<u32>,
@@ -20,7 +21,13 @@ struct Drawn {
 
 impl Drawn {
     fn new(edges: &[(u32, u32, Option<u8>)]) -> Self {
-        Self { edges: edges.to_vec(), ends: Vec::new(), bad: Vec::new(), bad_steps: Vec::new() }
+        Self {
+            starts: vec![0],
+            edges: edges.to_vec(),
+            ends: Vec::new(),
+            bad: Vec::new(),
+            bad_steps: Vec::new(),
+        }
     }
 }
 
@@ -29,7 +36,7 @@ impl Model for Drawn {
     type Action = (u32, Option<u8>);
 
     fn initial(&self) -> Vec<u32> {
-        vec![0]
+        self.starts.clone()
     }
 
     fn successors(&self, state: &u32, watch: &mut Watch, next: &mut Vec<((u32, Option<u8>), u32)>) {
@@ -100,6 +107,22 @@ fn a_counterexample_is_a_shortest_one() {
     let (start, steps) = graph.way_to(&graph.violations[0]);
     assert_eq!(start, 0);
     assert_eq!(steps.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [4, 9]);
+}
+
+#[test]
+fn among_equally_short_ways_the_first_is_shown_and_not_the_one_whose_hash_is_the_least() {
+    // Whichever start and whichever step comes first in the model, whatever their numbers and hashes.
+    for turn in 0..32 {
+        let starts: Vec<u32> = (1..=32).map(|n| 100 + (n + turn) % 32).collect();
+        let middle = |start: u32| [(start, start + 1_000, None), (start, start + 2_000, None)];
+        let last = |start: u32| [(start + 1_000, 0, None), (start + 2_000, 0, None)];
+        let edges = starts.iter().flat_map(|start| middle(*start).into_iter().chain(last(*start)));
+        let model = Drawn { starts: starts.clone(), bad: vec![0], ..Drawn::new(&edges.collect::<Vec<_>>()) };
+        let graph = run(&model);
+        let (start, way) = graph.way_to(&graph.violations[0]);
+        let way: Vec<u32> = way.into_iter().map(|(_, state)| state).collect();
+        assert_eq!((start, way), (starts[0], vec![starts[0] + 1_000, 0]));
+    }
 }
 
 #[test]

@@ -222,14 +222,15 @@ impl<'m, M: Model> Search<'m, M> {
         let mut graph = Graph::empty(self.model);
         let mut states = 0;
         if let Some(mut desk) = self.expanding.first().map(lock) {
-            for state in self.model.initial() {
+            for (place, state) in self.model.initial().into_iter().enumerate() {
                 let hash = self.hasher.hash_one(&state);
                 desk.new[shard_of(hash)].push(Found {
                     hash,
                     state,
                     from: ROOT,
                     order: 0,
-                    place: 0,
+                    // In the order of the model, whatever their hashes.
+                    place: place as u16,
                     class: NO_CLASS,
                 });
             }

@@ -299,7 +299,9 @@ impl Holders {
             moment.watch.check(STALE, row == led_on);
         }
         if row.epoch != before.epoch {
-            moment.watch.check(GROW, row.epoch > before.epoch && row.epoch > at.granter.seen.max(before.epoch));
+            moment
+                .watch
+                .check(GROW, row.epoch > before.epoch && row.epoch > at.granter.seen.max(before.epoch));
         }
         if let lease::Effect::Reclaimed { organization, epoch, .. } = answer {
             moment.watch.check(KEPT, led_on.organization() == Some(organization) && at.granter.route);
@@ -330,7 +332,9 @@ impl Holders {
         }
         for effect in consequences(before, &at.granter.row, &self.terms) {
             match effect {
-                lease::Effect::Unroute { epoch, attempt, .. } => at.granter.unrouting = Some((epoch, attempt)),
+                lease::Effect::Unroute { epoch, attempt, .. } => {
+                    at.granter.unrouting = Some((epoch, attempt))
+                }
                 lease::Effect::Entered { state: LeaseState::Free, .. } => {
                     moment.watch.check(UNROUTED, !at.granter.route);
                     at.granter.unrouting = None;
@@ -632,7 +636,8 @@ impl World for Holders {
             if at.granter.row.epoch < self.bounds(at).grants && at.granter.row.state() == LeaseState::Free {
                 actions.push(Action::Allocate);
             }
-            if at.observations < self.bounds(at).observations && at.granter.row.state() == LeaseState::Active {
+            if at.observations < self.bounds(at).observations && at.granter.row.state() == LeaseState::Active
+            {
                 actions.push(Action::Observe);
             }
             if at.gateway.lives.len() < 2 && at.gateway.incarnation < u64::from(self.bounds(at).boots) {
@@ -810,8 +815,7 @@ impl World for Holders {
             LeadsTo {
                 name: "L5: after the faults a lone later life that asks in time serves under the lease that is kept for it",
                 concerns: |model, state| {
-                    let (row, Gateway { lives, messages, .. }) =
-                        (model.0.row(state), model.0.gateway(state));
+                    let (row, Gateway { lives, messages, .. }) = (model.0.row(state), model.0.gateway(state));
                     let later = |life: &Life<Part<LeaseHolder>>| {
                         life.incarnation > row.incarnation && model.0.at(life) == Place::Claiming
                     };
@@ -877,7 +881,9 @@ impl Holders {
             let claim = matches!(message.body, Body::Claim { .. });
             let bounded = wild && claim && at.granter.row.epoch >= self.bounds(at).grants;
             match message.body {
-                Body::Handshake { .. } if at.gateway.lives.is_empty() => actions.push(Action::Deliver(which, false)),
+                Body::Handshake { .. } if at.gateway.lives.is_empty() => {
+                    actions.push(Action::Deliver(which, false))
+                }
                 Body::Handshake { .. } => {
                     actions.extend((0..at.gateway.lives.len()).map(|life| Action::Handshake(which, life)));
                 }
@@ -924,7 +930,10 @@ impl Holders {
 
     /// Whether a life waits for a definite answer.
     fn asks(&self, state: &Kept) -> bool {
-        self.gateway(state).lives.iter().any(|life| matches!(self.at(life), Place::Claiming | Place::Confirming))
+        self.gateway(state)
+            .lives
+            .iter()
+            .any(|life| matches!(self.at(life), Place::Claiming | Place::Confirming))
     }
 }
 

@@ -203,11 +203,8 @@ const EXECUTORS: usize = 2;
 
 type Executing = Loan<Executor<Slot<Saga>>, Executor<Part<Saga>>>;
 type Working = Situation<Loan<Journal<Slot<Saga>>, Journal<Part<Saga>>>, Vec<Executing>, Loan<Ground>>;
-type Kept = Situation<
-    Part<Journal<Part<Saga>>>,
-    [Option<Part<Executor<Part<Saga>>>>; EXECUTORS],
-    Part<Ground>,
->;
+type Kept =
+    Situation<Part<Journal<Part<Saga>>>, [Option<Part<Executor<Part<Saga>>>>; EXECUTORS], Part<Ground>>;
 
 impl Recovery {
     /// A world for each of these configs.
@@ -296,8 +293,10 @@ impl Recovery {
         (kind, step, attempt): (SagaRecord, u32, u32),
         watch: &mut Watch,
     ) {
-        let said =
-            at.journal.last.is_some_and(|last| (last.kind, last.step, last.attempt) == (kind, Some(step), attempt));
+        let said = at
+            .journal
+            .last
+            .is_some_and(|last| (last.kind, last.step, last.attempt) == (kind, Some(step), attempt));
         watch.check(INTENDED, said && at.executors[who].token == at.journal.token);
     }
 
@@ -679,7 +678,9 @@ impl World for Recovery {
                     (at.ground.calls[which].caller, at.ground.calls[which].operation) = (None, 0);
                 }
             }
-            Action::Hang(which) => (at.ground.calls[which].caller, at.ground.calls[which].operation) = (None, 0),
+            Action::Hang(which) => {
+                (at.ground.calls[which].caller, at.ground.calls[which].operation) = (None, 0)
+            }
             Action::Land(which) => {
                 let call = at.ground.calls.remove(which);
                 self.land(at, call, moment.watch);

@@ -11,7 +11,7 @@ use tidegate::{Machine, Millis, Random, Rules};
 
 use crate::explore::Watch;
 use crate::liveness::{Fairness, LeadsTo};
-use crate::pool::{Part, Pool};
+use crate::pool::{Loan, Part, Pool};
 use crate::vectors::Described;
 use crate::world::{Cells, Explored, Moment, Slot, Transition, World, transitions};
 
@@ -38,6 +38,8 @@ pub struct Bounds {
 /// The world.
 pub struct Rows {
     pool: Pool<Peer>,
+    grounds: Pool<Ground>,
+    traffics: Pool<Traffic<Part<Peer>>>,
     bounds: Bounds,
     config: Config,
     cells: Cells,
@@ -93,17 +95,32 @@ pub struct Relay {
     dead: Option<Millis>,
 }
 
-/// The situation; to work on and to keep.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Situation<P> {
+/// The directory, and the relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ground {
     row: Row,
     relays: [Relay; 2],
+}
+
+/// The connections, and what is on the way from them and to them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Traffic<P> {
     connections: Vec<Connection<P>>,
     messages: Vec<Message>,
+}
+
+/// The situation; with what is in it to work on, or with the parts, to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Situation<G, T> {
+    ground: G,
+    traffic: T,
     settled: bool,
     restarts: u8,
     opened: u8,
 }
+
+type Working = Situation<Loan<Ground>, Traffic<Slot<Peer>>>;
+type Kept = Situation<Part<Ground>, Part<Traffic<Part<Peer>>>>;
 
 /// One thing that may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,19 +169,26 @@ impl Rows {
             retry_every: 50,
             ..Config::default()
         };
-        Self { pool: Pool::default(), bounds, config, cells: Cells::of::<Peer>(0) }
+        Self {
+            pool: Pool::default(),
+            grounds: Pool::default(),
+            traffics: Pool::default(),
+            bounds,
+            config,
+            cells: Cells::of::<Peer>(0),
+        }
     }
 
     /// Something happened to a peer: carries out what it wants, and what follows from that.
     fn carry(
         &self,
-        at: &mut Situation<Slot<Peer>>,
+        at: &mut Working,
         which: usize,
         input: Option<&Input>,
         passed: Millis,
         moment: &mut Moment<'_>,
     ) {
-        let Some(connection) = at.connections.get_mut(which) else { return };
+        let Some(connection) = at.traffic.connections.get_mut(which) else { return };
         let peer = connection.peer.edit(&self.pool);
         let answer = match input {
             Some(input) => moment.handle(self.cells, which, peer, input),
@@ -173,13 +197,13 @@ impl Rows {
         moment.watch.check(HONEST, answer.is_ok());
         let Ok(step) = answer else { return };
         for effect in step.effects {
-            let Some(connection) = at.connections.get_mut(which) else { return };
+            let Some(connection) = at.traffic.connections.get_mut(which) else { return };
             let life = connection.life;
             let mut send = |operation: u32, epoch: Option<u64>, body: fn(u64) -> Body| {
-                let full = at.messages.len() >= self.bounds.messages && !at.settled;
+                let full = at.traffic.messages.len() >= self.bounds.messages && !at.settled;
                 if let (Some(epoch), false) = (epoch, full) {
                     let connection = Some(which as u8);
-                    at.messages.push(Message {
+                    at.traffic.messages.push(Message {
                         body: body(epoch),
                         connection,
                         operation,
@@ -194,22 +218,23 @@ impl Rows {
                     self.carry(at, which, Some(&Input::Done { operation }), 0, moment);
                 }
                 Effect::Register { operation, .. } => {
-                    let newer = at.connections.iter().skip(which + 1);
+                    let newer = at.traffic.connections.iter().skip(which + 1);
                     let overtaken =
                         newer.filter(|other| other.life == life).any(|other| other.epoch.is_some());
-                    let epoch = at.connections[which].epoch.or_else(|| {
+                    let epoch = at.traffic.connections[which].epoch.or_else(|| {
                         // Whoever overtook it is gone: it looks again.
-                        let asked = &mut at.relays[life.0 as usize].asked;
-                        let next = at.row.last.max(asked.map_or(0, |asked| asked + 1));
+                        let last = at.ground.row.last;
+                        let asked = &mut at.ground.relays[life.0 as usize].asked;
+                        let next = last.max(asked.map_or(0, |asked| asked + 1));
                         *asked = (!overtaken).then_some(next).or(*asked);
                         (!overtaken).then_some(next)
                     });
-                    at.connections[which].epoch = epoch;
-                    let full = at.messages.len() >= self.bounds.messages && !at.settled;
+                    at.traffic.connections[which].epoch = epoch;
+                    let full = at.traffic.messages.len() >= self.bounds.messages && !at.settled;
                     let mut send = |operation: u32, epoch: Option<u64>, body: fn(u64) -> Body| {
                         if let (Some(epoch), false) = (epoch, full) {
                             let connection = Some(which as u8);
-                            at.messages.push(Message {
+                            at.traffic.messages.push(Message {
                                 body: body(epoch),
                                 connection,
                                 operation,
@@ -243,15 +268,17 @@ impl Rows {
     }
 
     /// A newer connection at the same relay replaces an older one; also when the older one is admitted later.
-    fn admitted(&self, at: &mut Situation<Slot<Peer>>, which: usize, moment: &mut Moment<'_>) {
-        let life = at.connections[which].life;
+    fn admitted(&self, at: &mut Working, which: usize, moment: &mut Moment<'_>) {
+        let life = at.traffic.connections[which].life;
         let is_admitted = |connection: &Connection<Slot<Peer>>| {
             matches!(connection.peer.get(&self.pool).at(), Place::Up | Place::Told)
         };
         let same = |other: usize| {
-            other != which && at.connections[other].life == life && is_admitted(&at.connections[other])
+            other != which
+                && at.traffic.connections[other].life == life
+                && is_admitted(&at.traffic.connections[other])
         };
-        let others: Vec<usize> = (0..at.connections.len()).filter(|other| same(*other)).collect();
+        let others: Vec<usize> = (0..at.traffic.connections.len()).filter(|other| same(*other)).collect();
         for other in others {
             let older = other.min(which);
             self.carry(at, older, Some(&Input::Replaced), 0, moment);
@@ -259,7 +286,7 @@ impl Rows {
     }
 
     /// A message to the directory arrives: decides, and answers.
-    fn store(&self, at: &mut Situation<Slot<Peer>>, message: Message) {
+    fn store(&self, at: &mut Working, message: Message) {
         let (machine, incarnation) = message.life;
         let command = match message.body {
             Body::Register(epoch) => directory::Input::Register { machine, incarnation, epoch },
@@ -267,10 +294,10 @@ impl Rows {
             Body::Unregister(epoch) => directory::Input::Unregister { machine, incarnation, epoch },
             Body::Done | Body::Fenced(..) => return,
         };
-        let before = at.row;
+        let before = at.ground.row;
         let (row, answer) = decide(before, &command, 0, TTL);
-        at.row = row;
-        let relay = &mut at.relays[machine as usize];
+        at.ground.row = row;
+        let relay = &mut at.ground.relays[machine as usize];
         if incarnation < relay.incarnation {
             relay.dead = Some(0);
         }
@@ -279,31 +306,31 @@ impl Rows {
             _ => Body::Done,
         };
         if let (directory::Effect::Registered { .. }, Some(which)) = (&answer, message.connection)
-            && let Some(connection) = at.connections.get_mut(usize::from(which))
+            && let Some(connection) = at.traffic.connections.get_mut(usize::from(which))
         {
             connection.granted = true;
         }
-        if message.connection.is_some() && (at.settled || at.messages.len() < self.bounds.messages) {
-            at.messages.push(Message { body, double: false, ..message });
+        if message.connection.is_some() && (at.settled || at.traffic.messages.len() < self.bounds.messages) {
+            at.traffic.messages.push(Message { body, double: false, ..message });
         }
     }
 
-    fn command(at: &mut Situation<Slot<Peer>>, command: &directory::Input) {
-        at.row = decide(at.row, command, 0, TTL).0;
+    fn command(at: &mut Working, command: &directory::Input) {
+        at.ground.row = decide(at.ground.row, command, 0, TTL).0;
     }
 
     fn place(&self, connection: &Connection<Part<Peer>>) -> Place {
         self.pool.get(connection.peer).at()
     }
 
-    fn deadline(&self, at: &Situation<Slot<Peer>>) -> Option<Millis> {
-        let peers = at.connections.iter().filter_map(|connection| {
+    fn deadline(&self, at: &Working) -> Option<Millis> {
+        let peers = at.traffic.connections.iter().filter_map(|connection| {
             let peer = connection.peer.get(&self.pool);
             peer.deadline().map(|due| due.at - peer.clock().now())
         });
         // The row's time is kept relative to now.
-        let row = at.row.owner.map(|owner| owner.until);
-        let dead = at.relays[0].dead.filter(|dead| *dead < TTL).map(|dead| TTL - dead);
+        let row = at.ground.row.owner.map(|owner| owner.until);
+        let dead = at.ground.relays[0].dead.filter(|dead| *dead < TTL).map(|dead| TTL - dead);
         peers.chain(row).chain(dead).min()
     }
 }
@@ -323,17 +350,15 @@ pub(super) fn shift_epochs(row: &mut Row, others: &mut [&mut u64]) {
 }
 
 impl World for Rows {
-    type Whole = Situation<Slot<Peer>>;
-    type State = Situation<Part<Peer>>;
+    type Whole = Working;
+    type State = Kept;
     type Action = Action;
 
     fn start(&self) -> Vec<Self::Whole> {
         let relay = Relay { incarnation: 1, draining: false, cleared: false, asked: None, dead: None };
         vec![Situation {
-            row: Row::default(),
-            relays: [relay; 2],
-            connections: Vec::new(),
-            messages: Vec::new(),
+            ground: Loan::new(Ground { row: Row::default(), relays: [relay; 2] }),
+            traffic: Traffic { connections: Vec::new(), messages: Vec::new() },
             settled: false,
             restarts: 0,
             opened: 0,
@@ -341,7 +366,8 @@ impl World for Rows {
     }
 
     fn open(&self, state: &Self::State) -> Self::Whole {
-        let connections = state.connections.iter().map(|connection| Connection {
+        let traffic = self.traffics.get(state.traffic);
+        let connections = traffic.connections.iter().map(|connection| Connection {
             peer: Slot::Kept(connection.peer),
             life: connection.life,
             epoch: connection.epoch,
@@ -349,10 +375,8 @@ impl World for Rows {
             granted: connection.granted,
         });
         Situation {
-            row: state.row,
-            relays: state.relays,
-            connections: connections.collect(),
-            messages: state.messages.clone(),
+            ground: self.grounds.lend(state.ground),
+            traffic: Traffic { connections: connections.collect(), messages: traffic.messages.clone() },
             settled: state.settled,
             restarts: state.restarts,
             opened: state.opened,
@@ -362,20 +386,20 @@ impl World for Rows {
     fn close(&self, mut whole: Self::Whole) -> Self::State {
         // What is over and has no message on the way is forgotten.
         let mut which = 0;
-        while which < whole.connections.len() {
-            let over = whole.connections[which].peer.get(&self.pool).at() == Place::Gone;
+        while which < whole.traffic.connections.len() {
+            let over = whole.traffic.connections[which].peer.get(&self.pool).at() == Place::Gone;
             if over {
-                whole.connections.remove(which);
-                forget(&mut whole.messages, which);
+                whole.traffic.connections.remove(which);
+                forget(&mut whole.traffic.messages, which);
             } else {
                 which += 1;
             }
         }
         let mut epochs: Vec<&mut u64> = Vec::new();
-        for connection in &mut whole.connections {
+        for connection in &mut whole.traffic.connections {
             epochs.extend(connection.epoch.as_mut());
         }
-        for message in &mut whole.messages {
+        for message in &mut whole.traffic.messages {
             match &mut message.body {
                 Body::Register(epoch) | Body::Fenced(_, epoch) => epochs.push(epoch),
                 // One more than what was registered with.
@@ -383,14 +407,15 @@ impl World for Rows {
                 Body::Done => {}
             }
         }
-        let [first, second] = &mut whole.relays;
+        let Ground { row, relays: [first, second] } = &mut *whole.ground;
         epochs.extend(first.asked.as_mut());
         epochs.extend(second.asked.as_mut());
-        shift_epochs(&mut whole.row, &mut epochs);
-        let mut connections = Vec::with_capacity(whole.connections.len());
-        for (which, connection) in whole.connections.into_iter().enumerate() {
+        shift_epochs(row, &mut epochs);
+        let mut connections = Vec::with_capacity(whole.traffic.connections.len());
+        for (which, connection) in whole.traffic.connections.into_iter().enumerate() {
             let own = |message: &&mut Message| message.connection == Some(which as u8);
             let mut numbers: Vec<(&'static str, &mut u32)> = whole
+                .traffic
                 .messages
                 .iter_mut()
                 .filter(own)
@@ -400,12 +425,10 @@ impl World for Rows {
             let Connection { life, epoch, open, granted, .. } = connection;
             connections.push(Connection { peer, life, epoch, open, granted });
         }
-        whole.messages.sort_unstable();
+        whole.traffic.messages.sort_unstable();
         Situation {
-            row: whole.row,
-            relays: whole.relays,
-            connections,
-            messages: whole.messages,
+            ground: whole.ground.keep(&self.grounds, |ground| ground),
+            traffic: self.traffics.part(Traffic { connections, messages: whole.traffic.messages }),
             settled: whole.settled,
             restarts: whole.restarts,
             opened: whole.opened,
@@ -414,32 +437,32 @@ impl World for Rows {
 
     fn actions(&self, whole: &Self::Whole, actions: &mut Vec<Action>) {
         let wild = !whole.settled;
-        if (wild || whole.messages.is_empty()) && self.deadline(whole).is_some() {
+        if (wild || whole.traffic.messages.is_empty()) && self.deadline(whole).is_some() {
             actions.push(Action::Time);
         }
-        let connected = whole.connections.iter().any(|connection| {
-            let relay = &whole.relays[connection.life.0 as usize];
+        let connected = whole.traffic.connections.iter().any(|connection| {
+            let relay = &whole.ground.relays[connection.life.0 as usize];
             connection.open && !relay.draining
         });
         for relay in 0..2 {
-            if whole.connections.len() < self.bounds.connections
+            if whole.traffic.connections.len() < self.bounds.connections
                 && (whole.opened < self.bounds.opened || !wild)
-                && (wild || (!connected && !whole.relays[relay].draining))
+                && (wild || (!connected && !whole.ground.relays[relay].draining))
             {
                 actions.push(Action::Open(relay));
             }
         }
-        for (which, connection) in whole.connections.iter().enumerate() {
+        for (which, connection) in whole.traffic.connections.iter().enumerate() {
             if wild && connection.open {
                 actions.push(Action::Close(which));
             }
         }
-        let doubled = whole.messages.iter().filter(|message| message.double).count();
-        for which in 0..whole.messages.len() {
+        let doubled = whole.traffic.messages.iter().filter(|message| message.double).count();
+        for which in 0..whole.traffic.messages.len() {
             actions.push(Action::Deliver(which, false));
             if wild {
                 actions.push(Action::Lose(which));
-                if doubled < self.bounds.doubles && !whole.messages[which].double {
+                if doubled < self.bounds.doubles && !whole.traffic.messages[which].double {
                     actions.push(Action::Deliver(which, true));
                 }
             }
@@ -449,34 +472,35 @@ impl World for Rows {
             if whole.restarts < self.bounds.restarts {
                 actions.push(Action::Restart);
             }
-            if self.bounds.drains && !whole.relays[0].draining {
+            if self.bounds.drains && !whole.ground.relays[0].draining {
                 actions.push(Action::Drain);
             }
         }
-        if whole.relays[0].draining && !whole.relays[0].cleared {
+        if whole.ground.relays[0].draining && !whole.ground.relays[0].cleared {
             actions.push(Action::Clear);
         }
     }
 
     fn act(&self, at: &mut Self::Whole, action: &Action, moment: &mut Moment<'_>) -> bool {
-        let count = at.connections.len();
+        let count = at.traffic.connections.len();
         match *action {
             Action::Settle => at.settled = true,
             Action::Time => {
                 let Some(passed) = self.deadline(at) else { return false };
-                if let Some(owner) = &mut at.row.owner {
+                if let Some(owner) = &mut at.ground.row.owner {
                     owner.until = owner.until.saturating_sub(passed);
                 }
-                at.row = at.row.at(0);
-                for relay in &mut at.relays {
+                at.ground.row = at.ground.row.at(0);
+                for relay in &mut at.ground.relays {
                     relay.dead = relay.dead.map(|dead| (dead + passed).min(TTL));
                 }
                 (0..count).for_each(|which| self.carry(at, which, None, passed, moment));
             }
             Action::Open(number) => {
-                let relay = &mut at.relays[number];
+                let Ground { row, relays } = &mut *at.ground;
+                let relay = &mut relays[number];
                 // The look-up when the socket opens, or the next number that this life has not handed out.
-                let epoch = at.row.last.max(relay.asked.map_or(0, |asked| asked + 1));
+                let epoch = row.last.max(relay.asked.map_or(0, |asked| asked + 1));
                 relay.asked = Some(epoch);
                 at.opened += u8::from(!at.settled);
                 let draining = relay.draining;
@@ -484,7 +508,7 @@ impl World for Rows {
                 let Ok(peer) = Peer::drawing(self.config.clone(), Random::Script(Vec::new()), 0) else {
                     return false;
                 };
-                at.connections.push(Connection {
+                at.traffic.connections.push(Connection {
                     peer: Slot::new(peer),
                     life,
                     epoch: Some(epoch),
@@ -497,13 +521,13 @@ impl World for Rows {
                 self.carry(at, count, Some(&Input::Connected), 0, moment);
             }
             Action::Close(which) => {
-                at.connections[which].open = false;
+                at.traffic.connections[which].open = false;
                 self.carry(at, which, Some(&Input::Closed), 0, moment);
             }
             Action::Deliver(which, double) => {
-                let message = at.messages.remove(which);
+                let message = at.traffic.messages.remove(which);
                 if double {
-                    at.messages.push(Message { double: true, ..message });
+                    at.traffic.messages.push(Message { double: true, ..message });
                 }
                 match (message.body, message.connection) {
                     (Body::Done, Some(connection)) => {
@@ -521,34 +545,37 @@ impl World for Rows {
                 }
             }
             Action::Lose(which) => {
-                at.messages.remove(which);
+                at.traffic.messages.remove(which);
             }
             Action::Restart => {
                 at.restarts += 1;
-                let incarnation = at.relays[0].incarnation + 1;
-                at.relays[0] =
+                let incarnation = at.ground.relays[0].incarnation + 1;
+                at.ground.relays[0] =
                     Relay { incarnation, draining: false, cleared: false, asked: None, dead: Some(0) };
                 let mut which = 0;
-                while which < at.connections.len() {
-                    if at.connections[which].life.0 == 0 {
-                        at.connections.remove(which);
-                        forget(&mut at.messages, which);
+                while which < at.traffic.connections.len() {
+                    if at.traffic.connections[which].life.0 == 0 {
+                        at.traffic.connections.remove(which);
+                        forget(&mut at.traffic.messages, which);
                     } else {
                         which += 1;
                     }
                 }
                 // R3: before it listens.
-                let before = at.row;
+                let before = at.ground.row;
                 Self::command(at, &directory::Input::ClearEarlier { machine: 0, incarnation });
                 let other = before.owner.is_some_and(|owner| owner.machine != 0);
-                moment.watch.check(NOT_CLEARED, before.last == at.row.last && (!other || before == at.row));
+                moment.watch.check(
+                    NOT_CLEARED,
+                    before.last == at.ground.row.last && (!other || before == at.ground.row),
+                );
             }
             Action::Drain => {
-                at.relays[0].draining = true;
+                at.ground.relays[0].draining = true;
                 for which in 0..count {
-                    if at.connections[which].life.0 == 0 {
+                    if at.traffic.connections[which].life.0 == 0 {
                         self.carry(at, which, Some(&Input::Drain), 0, moment);
-                        let up = at.connections[which].peer.get(&self.pool).at() == Place::Up;
+                        let up = at.traffic.connections[which].peer.get(&self.pool).at() == Place::Up;
                         if up {
                             self.carry(at, which, Some(&Input::Tell { within: None }), 0, moment);
                         }
@@ -556,14 +583,14 @@ impl World for Rows {
                 }
             }
             Action::Clear => {
-                at.relays[0].cleared = true;
-                let incarnation = at.relays[0].incarnation;
+                at.ground.relays[0].cleared = true;
+                let incarnation = at.ground.relays[0].incarnation;
                 Self::command(at, &directory::Input::ClearOwn { machine: 0, incarnation });
                 for which in 0..count {
-                    if at.connections[which].life.0 == 0 {
+                    if at.traffic.connections[which].life.0 == 0 {
                         self.carry(at, which, Some(&Input::RowsCleared), 0, moment);
                         let over = matches!(
-                            at.connections[which].peer.get(&self.pool).at(),
+                            at.traffic.connections[which].peer.get(&self.pool).at(),
                             Place::Leaving | Place::Gone
                         );
                         if !over {
@@ -587,8 +614,9 @@ impl World for Rows {
     }
 
     fn inspect(&self, state: &Self::State, watch: &mut Watch) {
-        if let Some(owner) = state.row.owner {
-            let relay = &state.relays[owner.machine as usize];
+        let Ground { row, relays } = self.grounds.get(state.ground);
+        if let Some(owner) = row.owner {
+            let relay = &relays[owner.machine as usize];
             if owner.incarnation < relay.incarnation {
                 watch.check(NO_DEAD_ROW, relay.dead.is_some_and(|dead| owner.until + dead <= TTL));
             }
@@ -597,7 +625,7 @@ impl World for Rows {
             let up = |connection: &&Connection<Part<Peer>>| {
                 connection.life.0 == relay && self.place(connection) == Place::Up
             };
-            watch.check(ONE_LIFE, state.connections.iter().filter(up).count() <= 1);
+            watch.check(ONE_LIFE, self.connections(state).iter().filter(up).count() <= 1);
         }
     }
 
@@ -621,8 +649,9 @@ impl World for Rows {
                 name: "P: after the faults a live tunnel is routable in the end",
                 concerns: |_, state| state.settled,
                 goal: |model, state| {
-                    state.row.owner.is_some_and(|owner| {
-                        state.connections.iter().any(|connection| {
+                    let row = model.0.grounds.get(state.ground).row;
+                    row.owner.is_some_and(|owner| {
+                        model.0.connections(state).iter().any(|connection| {
                             connection.life == (owner.machine, owner.incarnation)
                                 && connection.epoch == Some(owner.epoch - 1)
                                 && connection.open
@@ -634,10 +663,8 @@ impl World for Rows {
             },
             LeadsTo {
                 name: "R1: a peer that leaves is gone in the end, whatever becomes of its messages",
-                concerns: |model, state| {
-                    state.settled && state.connections.iter().any(|c| model.0.place(c) == Place::Leaving)
-                },
-                goal: |model, state| !state.connections.iter().any(|c| model.0.place(c) == Place::Leaving),
+                concerns: |model, state| state.settled && model.0.leaves(state),
+                goal: |model, state| !model.0.leaves(state),
                 fairness,
             },
         ]
@@ -657,36 +684,46 @@ impl World for Rows {
 
     fn show(&self, whole: &Self::Whole) -> String {
         let connections: Vec<String> = whole
+            .traffic
             .connections
             .iter()
             .map(|c| format!("{:?} {} epoch {:?}", c.life, c.peer.get(&self.pool).state(), c.epoch))
             .collect();
-        format!("{:?}; {connections:?}; {:?}; {:?}", whole.row, whole.messages, whole.relays)
+        format!(
+            "{:?}; {connections:?}; {:?}; {:?}",
+            whole.ground.row, whole.traffic.messages, whole.ground.relays
+        )
     }
 }
 
 impl Rows {
+    fn connections(&self, state: &Kept) -> &[Connection<Part<Peer>>] {
+        &self.traffics.get(state.traffic).connections
+    }
+
+    /// Whether a peer unregisters.
+    fn leaves(&self, state: &Kept) -> bool {
+        self.connections(state).iter().any(|connection| self.place(connection) == Place::Leaving)
+    }
+
     /// A write was refused with *no row*: the next number, unless a newer connection of this life has one already.
-    fn another_epoch(
-        &self,
-        at: &mut Situation<Slot<Peer>>,
-        which: usize,
-        operation: u32,
-        refusal: Refusal,
-        last: u64,
-    ) {
+    fn another_epoch(&self, at: &mut Working, which: usize, operation: u32, refusal: Refusal, last: u64) {
         // Only an answer that the peer still waits for, and only if it is to register.
-        let peer = at.connections[which].peer.get(&self.pool);
+        let peer = at.traffic.connections[which].peer.get(&self.pool);
         let mut after = peer.clone();
         let known = after.handle(peer.clock().now(), &Input::Fenced { operation, refusal });
         if refusal != Refusal::NoRow || known.is_err() || after == *peer || after.at() == Place::Gone {
             return;
         }
-        let life = at.connections[which].life;
-        let newer =
-            at.connections.iter().skip(which + 1).any(|other| other.life == life && other.epoch.is_some());
-        let relay = &mut at.relays[life.0 as usize];
-        at.connections[which].epoch = if newer {
+        let life = at.traffic.connections[which].life;
+        let newer = at
+            .traffic
+            .connections
+            .iter()
+            .skip(which + 1)
+            .any(|other| other.life == life && other.epoch.is_some());
+        let relay = &mut at.ground.relays[life.0 as usize];
+        at.traffic.connections[which].epoch = if newer {
             None
         } else {
             let epoch = last.max(relay.asked.map_or(0, |asked| asked + 1));
