@@ -82,6 +82,45 @@ fn clients_are_accepted_from_the_public_door_to_the_end_of_the_lame_duck() {
 }
 
 #[test]
+fn l6_a_process_that_comes_back_with_a_lease_is_ready_after_a_renew_and_its_public_door() {
+    let answer = |effects: &[Effect]| {
+        let answer = effects.iter().find_map(|effect| match *effect {
+            Effect::Initialise { operation, .. }
+            | Effect::OpenControlDoor { operation, .. }
+            | Effect::OpenPublicDoor { operation, .. } => Some(Input::Done { operation }),
+            Effect::Claim { operation, .. } => Some(Input::Mine { operation, epoch: 5, term: 60_000 }),
+            Effect::Renew { operation, .. } => Some(Input::Renewed { operation, term: 60_000 }),
+            _ => None,
+        });
+        answer.unwrap()
+    };
+    let lease = lease_holder::Config { drain: 30_000, release_limit: 1_000, ..Default::default() };
+    let mut process = Lifecycle::new(Config { lease: Some(lease), ..Config::default() }, 1, 0).unwrap();
+    let mut step = process.handle(0, &Input::Boot { successor: false }).unwrap();
+    while process.at() != State::Serving {
+        step = process.handle(0, &answer(&step.effects)).unwrap();
+    }
+    assert!(step.effects.contains(&Effect::Readiness { ready: true }));
+
+    let record = process.snapshot(0).unwrap();
+    let mut restored = Lifecycle::restore(&record, 0, 0).unwrap();
+    let mut seen = vec![(restored.at(), restored.ready)];
+    let mut step = restored.tick(0).unwrap();
+    for _ in 0..2 {
+        assert!(!step.effects.contains(&Effect::Readiness { ready: true }), "{:?}", step.effects);
+        step = restored.handle(0, &answer(&step.effects)).unwrap();
+        seen.push((restored.at(), restored.ready));
+    }
+    assert_eq!(
+        seen,
+        [(State::Claiming, false), (State::OpeningPublicDoor, false), (State::Serving, true)],
+        "first the renew, then the door, and ready last"
+    );
+    assert!(step.effects.contains(&Effect::Readiness { ready: true }));
+    assert_eq!(restored.epoch(), Some(5));
+}
+
+#[test]
 fn a_record_of_a_process_that_cannot_be_is_refused() {
     let mut serving = Lifecycle::new(Config::default(), 1, 0).unwrap();
     serving.handle(0, &Input::Boot { successor: false }).unwrap();

@@ -345,7 +345,7 @@ impl<'m, M: Model> Search<'m, M> {
                 touch(ids[order..].iter().take(AHEAD).map(|&id| shards[shard(id)].record(index(id)).place));
             }
             let order = (first + order) as u32;
-            let state = &shards[shard(from)].state(index(from));
+            let state = shards[shard(from)].state(index(from));
             desk.watch.about(from);
             self.model.inspect(state, &mut desk.watch);
             desk.watch.at(0);

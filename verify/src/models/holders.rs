@@ -806,8 +806,8 @@ impl World for Holders {
                 name: "P: a gateway that does not come back is free or reported in the end",
                 concerns: |model, state| state.settled && model.0.gateway(state).lives.is_empty(),
                 goal: |model, state| {
-                    let state_of_row = model.0.row(state).state();
-                    let over = matches!(state_of_row, LeaseState::Free | LeaseState::Quarantined);
+                    let row = model.0.row(state).state();
+                    let over = matches!(row, LeaseState::Free | LeaseState::Quarantined);
                     over || !model.0.gateway(state).lives.is_empty()
                 },
                 fairness,
