@@ -130,14 +130,23 @@ struct Row {
     pace: (f64, f64),
     /// Ours by theirs.
     ratio: f64,
+    /// The paces of each round, ours and theirs.
+    rounds: Vec<(f64, f64)>,
 }
 
 impl Row {
     fn json(&self) -> String {
-        let Self { name, states, pace, ratio } = self;
+        let Self { name, states, pace, ratio, rounds } = self;
+        let rounds: Vec<String> =
+            rounds.iter().map(|(own, other)| format!("[{own:.0}, {other:.0}]")).collect();
         format!(
-            "{{\"model\": \"{name}\", \"states\": [{}, {}], \"statesPerSecond\": [{:.0}, {:.0}], \"ratio\": {ratio:.2}}}",
-            states.0, states.1, pace.0, pace.1,
+            "{{\"model\": \"{name}\", \"states\": [{}, {}], \"statesPerSecond\": [{:.0}, {:.0}], \"ratio\": {ratio:.2}, \
+             \"rounds\": [{}]}}",
+            states.0,
+            states.1,
+            pace.0,
+            pace.1,
+            rounds.join(", "),
         )
     }
 }
@@ -232,8 +241,9 @@ impl Comparison {
                 }
             }
         }
-        let ratio = median(own.iter().zip(&other).map(|(own, other)| own / other).collect());
-        let row = Row { name: name.to_owned(), states, pace: (median(own), median(other)), ratio };
+        let rounds: Vec<(f64, f64)> = own.iter().copied().zip(other.iter().copied()).collect();
+        let ratio = median(rounds.iter().map(|(own, other)| own / other).collect());
+        let row = Row { name: name.to_owned(), states, pace: (median(own), median(other)), ratio, rounds };
         let same = if states.0 == states.1 { "same" } else { "DIFFERENT" };
         let pace = row.pace;
         println!(
