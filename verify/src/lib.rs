@@ -8,6 +8,7 @@ pub mod diagrams;
 pub mod explore;
 pub mod liveness;
 pub mod models;
+pub mod places;
 pub mod planted;
 pub mod pool;
 pub mod vectors;

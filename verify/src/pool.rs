@@ -12,10 +12,12 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+
+use crate::places::{Key, Places};
 
 const SHARD_BITS: u32 = 5;
 const SHARDS: usize = 1 << SHARD_BITS;
@@ -101,9 +103,17 @@ impl<V, K> DerefMut for Loan<V, K> {
 
 type Chunk<T> = OnceLock<Box<[OnceLock<T>]>>;
 
+/// The first table of a shard has two to the power of this entries, each further one twice as many as the one before it.
+const PLACES_BITS: u32 = 6;
+
+/// Values are found without a lock, and mostly they are there; only to bring a new one is for one thread at a time.
 struct Shard<T> {
-    /// The hash and the number within the shard of each value.
-    table: Mutex<HashTable<(u32, u32)>>,
+    /// How many values there are. Whoever holds this may write.
+    count: Mutex<u32>,
+    /// The numbers within the shard of the values. Older tables stay, as somebody may be reading them.
+    tables: [OnceLock<Places>; CHUNKS + 1],
+    /// The place of the table that has all of them.
+    newest: AtomicUsize,
     chunks: [Chunk<T>; CHUNKS],
 }
 
@@ -117,7 +127,12 @@ impl<T: Eq + Hash> Default for Pool<T> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS)
-                .map(|_| Shard { table: Mutex::default(), chunks: std::array::from_fn(|_| OnceLock::new()) })
+                .map(|_| Shard {
+                    count: Mutex::default(),
+                    tables: std::array::from_fn(|_| OnceLock::new()),
+                    newest: AtomicUsize::new(0),
+                    chunks: std::array::from_fn(|_| OnceLock::new()),
+                })
                 .collect(),
             hasher: FixedState::with_seed(0x706f_6f6c),
         }
@@ -133,26 +148,8 @@ impl<T: Eq + Hash> Pool<T> {
         let hash = self.hasher.hash_one(&value);
         let at = (hash >> (64 - SHARD_BITS)) as usize;
         let shard = &self.shards[at];
-        let short = (hash >> 16) as u32;
-        let mut table = shard.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |(known, number): &(u32, u32)| *known == short && shard.get(*number) == Some(&value);
-        let number = match table.find(hash, same) {
-            Some((_, number)) => *number,
-            None => {
-                let number = table.len() as u32;
-                let (chunk, offset) = place(number);
-                let chunk = shard.chunks.get(chunk);
-                let Some(chunk) = chunk else { unreachable!("a pool is full") };
-                let size = if number < 1 << FIRST_BITS { 1 << FIRST_BITS } else { 1 << number.ilog2() };
-                let slots = chunk.get_or_init(|| (0..size).map(|_| OnceLock::new()).collect());
-                let _fresh = slots[offset].set(value);
-                let hasher = &self.hasher;
-                let rehash =
-                    |(_, number): &(u32, u32)| shard.get(*number).map_or(0, |value| hasher.hash_one(value));
-                table.insert_unique(hash, (short, number), rehash);
-                number
-            }
-        };
+        let key = (hash >> 16) as Key;
+        let number = shard.find(key, &value).unwrap_or_else(|| shard.keep(key, value));
         let halves = [(hash >> 32) as u32, hash as u32];
         let number = NonZeroU32::MIN.saturating_add(number << SHARD_BITS | at as u32);
         Part { number, hash: halves, of: PhantomData }
@@ -183,7 +180,8 @@ impl<T: Eq + Hash> Pool<T> {
     /// How many different values there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.table.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        let count = |shard: &Shard<T>| *shard.count.lock().unwrap_or_else(PoisonError::into_inner) as usize;
+        self.shards.iter().map(count).sum()
     }
 
     /// Whether there are none.
@@ -197,6 +195,43 @@ impl<T> Shard<T> {
     fn get(&self, number: u32) -> Option<&T> {
         let (chunk, offset) = place(number);
         self.chunks.get(chunk)?.get()?.get(offset)?.get()
+    }
+}
+
+impl<T: Eq> Shard<T> {
+    /// The table that has every value, or had, a moment ago.
+    fn table(&self) -> &Places {
+        let newest = &self.tables[self.newest.load(Ordering::Acquire)];
+        newest.get_or_init(|| Places::new(PLACES_BITS))
+    }
+
+    /// The number of a value, if it has one.
+    fn find(&self, key: Key, value: &T) -> Option<u32> {
+        self.table().find(key, |number| self.get(number) == Some(value))
+    }
+
+    /// The number of a value that had none just now.
+    fn keep(&self, key: Key, value: T) -> u32 {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have brought it since.
+        if let Some(number) = self.find(key, &value) {
+            return number;
+        }
+        let number = *count;
+        let (chunk, offset) = place(number);
+        let chunk = self.chunks.get(chunk);
+        let Some(chunk) = chunk else { unreachable!("a pool is full") };
+        let size = if number < 1 << FIRST_BITS { 1 << FIRST_BITS } else { 1 << number.ilog2() };
+        let slots = chunk.get_or_init(|| (0..size).map(|_| OnceLock::new()).collect());
+        let _fresh = slots[offset].set(value);
+        if self.table().is_full(number as usize) {
+            let newest = self.newest.load(Ordering::Relaxed) + 1;
+            let _fresh = self.tables[newest].set(self.table().doubled());
+            self.newest.store(newest, Ordering::Release);
+        }
+        self.table().enter(key, number);
+        *count += 1;
+        number
     }
 }
 

@@ -16,11 +16,13 @@ use crate::crew::Crew;
 
 /// So many shards are kept by one thread at a time.
 const GROUP: usize = 1 << 2;
-/// So many states are worked off together for each thread. Fewer would stay at hand better, but the threads would meet at
-/// states of one config more often, and count its references in turn.
+/// So many lanes a level has. What a lane leads to stays in it, as far as the lanes stay equally long, and so mostly with
+/// the thread that found it. As many however many threads there are: the numbers of the states depend on it.
+const LANES: usize = 2;
+/// So many states of each lane are worked off together.
 const BATCH: usize = 1 << 11;
 /// Fewer states than this are not worth another thread.
-const SMALLEST: usize = 1 << 4;
+const SMALLEST: usize = 1 << 6;
 /// How many successors are looked up together, at least.
 const LOOK_UP: usize = 1 << 6;
 /// How many states are fetched together before they are expanded.
@@ -46,27 +48,46 @@ pub enum Phase {
     Keep(usize),
 }
 
-/// A batch of states of the frontier, cut into pieces.
+/// A level that is worked off, and its batch of the moment, cut into pieces.
 #[derive(Debug, Default)]
 struct Batch {
     frontier: Vec<Id>,
-    start: usize,
-    pieces: Vec<Range<usize>>,
+    pieces: Vec<Piece>,
 }
 
-/// Cuts a range into pieces, each thread's share into ever smaller ones: whoever is done takes what is left of the others'
-/// shares, and nobody waits long for the last piece.
-fn cut(range: Range<usize>, threads: usize, pieces: &mut Vec<Range<usize>>) {
+/// Some states of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    /// Where they are on the frontier.
+    range: Range<usize>,
+    /// The place of the first of them in the batch.
+    first: u32,
+}
+
+/// Cuts the batch of a level of this size that starts so far into its lanes: each thread's share into ever smaller
+/// pieces, so that whoever is done takes what is left of the others' shares, and nobody waits long for the last piece.
+fn cut(size: usize, start: usize, threads: usize, pieces: &mut Vec<Piece>) {
     pieces.clear();
-    let share = range.len().div_ceil(threads).max(SMALLEST);
-    for start in range.clone().step_by(share) {
-        let mut left = start..range.end.min(start + share);
-        while !left.is_empty() {
-            let end = left.start + (left.len() / 3).max(SMALLEST).min(left.len());
-            pieces.push(left.start..end);
-            left.start = end;
+    let lane = lane(size);
+    let mut first = 0;
+    for lane in (0..LANES).map(|at| at * lane..size.min((at + 1) * lane)) {
+        let range = lane.start + start..lane.end.min(lane.start + start + BATCH);
+        let share = range.len().div_ceil(threads.div_ceil(LANES)).max(SMALLEST);
+        for start in range.clone().step_by(share) {
+            let mut left = start..range.end.min(start + share);
+            while !left.is_empty() {
+                let end = left.start + (left.len() / 3).max(SMALLEST).min(left.len());
+                pieces.push(Piece { range: left.start..end, first });
+                first += (end - left.start) as u32;
+                left.start = end;
+            }
         }
     }
+}
+
+/// How long the lanes of a level of this size are, but for the last.
+fn lane(size: usize) -> usize {
+    size.div_ceil(LANES).max(SMALLEST)
 }
 
 /// Where one piece of a phase is worked off, and what was found. It is used again and again.
@@ -146,8 +167,13 @@ struct Order {
 }
 
 impl Order {
-    /// Appends the states of `new` to `next`.
-    fn append<'k>(&mut self, new: impl Iterator<Item = &'k First> + Clone, next: &mut Vec<Id>) {
+    /// Appends the states of `new` to the lanes that led to them: in their batch, that many states are of each.
+    fn append<'k>(
+        &mut self,
+        new: impl Iterator<Item = &'k First> + Clone,
+        each: usize,
+        next: &mut [Vec<Id>; LANES],
+    ) {
         let Self { ends, sorted } = self;
         ends.clear();
         for First { order, .. } in new.clone() {
@@ -171,7 +197,10 @@ impl Order {
         for alike in sorted.chunk_by_mut(|one, other| one.order == other.order) {
             alike.sort_unstable();
         }
-        next.extend(sorted.iter().map(|first| first.id));
+        let lane = |first: &First| (first.order as usize / each).min(LANES - 1);
+        for alike in sorted.chunk_by(|one, other| lane(one) == lane(other)) {
+            next[lane(&alike[0])].extend(alike.iter().map(|first| first.id));
+        }
     }
 }
 
@@ -203,7 +232,7 @@ impl<'m, M: Model> Search<'m, M> {
     pub fn new(model: &'m M, limits: &Limits) -> Self {
         let (properties, cells) = (model.properties().len(), model.cells());
         let mut pieces = Vec::new();
-        cut(0..BATCH * limits.threads, limits.threads, &mut pieces);
+        cut(BATCH * LANES, 0, limits.threads, &mut pieces);
         let desks = pieces.len();
         let group = |_| RwLock::new((0..GROUP).map(|_| Shard::new(desks)).collect());
         Self {
@@ -220,7 +249,6 @@ impl<'m, M: Model> Search<'m, M> {
     /// Goes through the levels.
     pub fn lead(&self, crew: &Crew<'_, Phase>, limits: &Limits) -> Graph<'m, M> {
         let mut graph = Graph::empty(self.model);
-        let mut states = 0;
         if let Some(mut desk) = self.expanding.first().map(lock) {
             for (place, state) in self.model.initial().into_iter().enumerate() {
                 let hash = self.hasher.hash_one(&state);
@@ -235,27 +263,29 @@ impl<'m, M: Model> Search<'m, M> {
                 });
             }
         }
-        let mut next = Vec::new();
+        let mut next = <[Vec<Id>; LANES]>::default();
         let mut order = Order::default();
-        self.keep(crew, 1, &mut graph, &mut order, &mut next);
-        states += next.len();
-        while !next.is_empty() && graph.violations.is_empty() && states < limits.states {
-            let frontier = std::mem::take(&mut next);
-            let size = frontier.len();
-            write(&self.batch).frontier = frontier;
-            let batch = BATCH * limits.threads;
-            for start in (0..size).step_by(batch) {
+        self.keep(crew, (1, 1), &mut graph, &mut order, &mut next);
+        let count = |next: &[Vec<Id>; LANES]| next.iter().map(Vec::len).sum::<usize>();
+        let mut states = count(&next);
+        while count(&next) > 0 && graph.violations.is_empty() && states < limits.states {
+            let size = count(&next);
+            {
+                let frontier = &mut write(&self.batch).frontier;
+                frontier.clear();
+                next.iter_mut().for_each(|lane| frontier.append(lane));
+            }
+            let lane = lane(size);
+            for start in (0..lane).step_by(BATCH) {
                 if states >= limits.states {
-                    // What is left of this level stays on the frontier.
-                    next.extend(read(&self.batch).frontier.iter().skip(start));
+                    // Some of this level stays on the frontier.
+                    next[0].extend(read(&self.batch).frontier.iter().skip(start));
                     break;
                 }
-                let range = start..size.min(start + batch);
                 let pieces = {
-                    let mut batch = write(&self.batch);
-                    batch.start = start;
-                    cut(range, limits.threads, &mut batch.pieces);
-                    batch.pieces.len()
+                    let pieces = &mut write(&self.batch).pieces;
+                    cut(size, start, limits.threads, pieces);
+                    pieces.len()
                 };
                 crew.run(Phase::Expand, pieces);
                 for desk in self.expanding.iter().take(pieces) {
@@ -267,13 +297,13 @@ impl<'m, M: Model> Search<'m, M> {
                         graph.violate(Violation { property: DEADLOCK, state, transition: None });
                     }
                 }
-                let known = next.len();
-                self.keep(crew, pieces, &mut graph, &mut order, &mut next);
-                states += next.len() - known;
+                let known = count(&next);
+                self.keep(crew, (pieces, BATCH.min(lane - start)), &mut graph, &mut order, &mut next);
+                states += count(&next) - known;
             }
-            graph.depth += usize::from(!next.is_empty());
+            graph.depth += usize::from(count(&next) > 0);
         }
-        graph.complete = next.is_empty();
+        graph.complete = count(&next) == 0;
         graph
     }
 
@@ -283,14 +313,15 @@ impl<'m, M: Model> Search<'m, M> {
         groups.flat_map(|group| group.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
-    /// Has what is on so many desks kept, where it is new; those states go to `next`.
+    /// Has what is on so many desks kept, where it is new; those states go to `next`, by the lanes of a batch that has that
+    /// many states of each.
     fn keep(
         &self,
         crew: &Crew<'_, Phase>,
-        desks: usize,
+        (desks, each): (usize, usize),
         graph: &mut Graph<'m, M>,
         order: &mut Order,
-        next: &mut Vec<Id>,
+        next: &mut [Vec<Id>; LANES],
     ) {
         let mut found = 0;
         let mut groups: Vec<_> = self.groups.iter().map(write).collect();
@@ -311,7 +342,7 @@ impl<'m, M: Model> Search<'m, M> {
         }
         // In the order in which they were found, and not by their hashes: what was found together is alike, and much of it
         // is still at hand when it is expanded.
-        order.append(kept.iter().flat_map(|kept| &kept.new), next);
+        order.append(kept.iter().flat_map(|kept| &kept.new), each, next);
         kept.iter_mut().for_each(|kept| kept.new.clear());
     }
 
@@ -320,8 +351,7 @@ impl<'m, M: Model> Search<'m, M> {
         match phase {
             Phase::Expand => {
                 let batch = read(&self.batch);
-                let range = batch.pieces[piece].clone();
-                let first = range.start - batch.start;
+                let Piece { range, first } = batch.pieces[piece].clone();
                 self.expand_piece(first, &batch.frontier[range], &mut lock(&self.expanding[piece]));
             }
             Phase::Keep(part) => {
@@ -337,14 +367,14 @@ impl<'m, M: Model> Search<'m, M> {
     }
 
     /// The successors of some states, as far as they are not known. Of the shards it reads only.
-    fn expand_piece(&self, first: usize, ids: &[Id], desk: &mut Desk<M>) {
+    fn expand_piece(&self, first: u32, ids: &[Id], desk: &mut Desk<M>) {
         let groups: Vec<_> = self.groups.iter().map(read).collect();
         let shards: Vec<&Shard<M::State>> = groups.iter().flat_map(|group| group.iter()).collect();
         for (order, &from) in ids.iter().enumerate() {
             if order % AHEAD == 0 {
                 touch(ids[order..].iter().take(AHEAD).map(|&id| shards[shard(id)].record(index(id)).place));
             }
-            let order = (first + order) as u32;
+            let order = first + order as u32;
             let state = shards[shard(from)].state(index(from));
             desk.watch.about(from);
             self.model.inspect(state, &mut desk.watch);
@@ -373,6 +403,7 @@ impl<'m, M: Model> Search<'m, M> {
     /// before the first is looked at, so that the memory need not be waited for one by one.
     fn sift(&self, shards: &[&Shard<M::State>], desk: &mut Desk<M>) {
         let Desk { expanded, in_use, sought, recent, new, edges, .. } = desk;
+        touch(sought.iter().map(|Sought { hash, .. }| shards[shard_of(*hash)].peek(*hash)));
         for Sought { hash, at } in &mut *sought {
             if recent[recent_of(*hash)].0 != *hash {
                 *at = shards[shard_of(*hash)].likely(*hash).map_or(At::Nowhere, At::Probably);
@@ -426,7 +457,7 @@ impl<'m, M: Model> Search<'m, M> {
     /// Keeps what is new of what came into a shard.
     fn keep_in(&self, at: usize, shard: &mut Shard<M::State>, kept: &mut Kept) {
         let mut inbox = std::mem::take(&mut shard.inbox);
-        touch(inbox.iter().flatten().map(|found| shard.likely(found.hash).map_or(0, |index| index as u16)));
+        touch(inbox.iter().flatten().map(|found| shard.peek(found.hash)));
         let all = inbox.iter_mut().flat_map(|found| found.drain(..));
         for Found { hash, state, from, order, place, class } in all {
             let to = match shard.find(hash, &state) {
@@ -463,41 +494,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_leaves_nothing_out_and_makes_no_more_pieces_than_a_whole_batch() {
-        let cut = |range, threads| {
+    fn the_cuts_leave_nothing_out_and_make_no_more_pieces_than_that_of_a_whole_batch() {
+        let cut = |size, start, threads| {
             let mut pieces = Vec::new();
-            cut(range, threads, &mut pieces);
+            cut(size, start, threads, &mut pieces);
             pieces
         };
         for threads in 1..=7 {
-            let most = cut(0..BATCH * threads, threads).len();
-            for size in
-                (0..200).chain([1_000, 2_047, 2_049, BATCH * threads]).filter(|n| *n <= BATCH * threads)
-            {
-                let pieces = cut(5..5 + size, threads);
-                assert!(pieces.len() <= most && pieces.iter().all(|piece| !piece.is_empty()));
-                assert!(
-                    pieces.iter().cloned().flatten().eq(5..5 + size),
-                    "{threads} threads, {size}: {pieces:?}"
-                );
-                assert!(size > SMALLEST || pieces.len() <= 1, "{size} states are not worth another thread");
+            let most = cut(BATCH * LANES, 0, threads).len();
+            for size in (0..200).chain([1_000, 2_047, 2_049, 2 * BATCH, 5 * BATCH - 1]) {
+                let mut seen = Vec::new();
+                for start in (0..lane(size)).step_by(BATCH) {
+                    let pieces = cut(size, start, threads);
+                    assert!(pieces.len() <= most && pieces.iter().all(|piece| !piece.range.is_empty()));
+                    let each = BATCH.min(lane(size) - start);
+                    let mut first = 0;
+                    for Piece { range, first: at } in pieces {
+                        assert_eq!(at, first, "counted on");
+                        assert_eq!(range.start / lane(size), first as usize / each, "in its lane");
+                        first += range.len() as u32;
+                        seen.extend(range);
+                    }
+                }
+                seen.sort_unstable();
+                assert!(seen.into_iter().eq(0..size), "{threads} threads, {size}: each once");
             }
+            assert!(cut(SMALLEST, 0, threads).len() <= 1, "too few for another thread");
         }
     }
 
     #[test]
-    fn counting_gives_the_order_that_comparing_gives() {
+    fn counting_gives_the_order_that_comparing_gives_and_each_lane_its_own() {
         let first = |n: u32| First { order: n * 7_919 % 61, place: (n * 31 % 17) as u16, id: n };
         let mut new: Vec<First> = (0..500).map(first).collect();
-        let mut counted = vec![Id::MAX];
+        let mut lanes = [vec![Id::MAX], vec![]];
         let mut order = Order::default();
-        order.append(new.iter(), &mut counted);
+        order.append(new.iter(), 31, &mut lanes);
+        assert_eq!(lanes[0][0], Id::MAX, "what was there before stays");
         new.sort_unstable();
-        assert_eq!(counted[1..], new.iter().map(|first| first.id).collect::<Vec<_>>());
-        assert_eq!(counted[0], Id::MAX, "what was there before stays");
-        order.append([].iter(), &mut counted);
-        assert_eq!(counted.len(), 501);
-        order.append(new[..3].iter().rev(), &mut counted);
-        assert_eq!(counted[501..], counted[1..4], "it is used again and again");
+        let (low, high): (Vec<First>, Vec<First>) = new.iter().partition(|first| first.order < 31);
+        let ids = |new: &[First]| new.iter().map(|first| first.id).collect::<Vec<_>>();
+        assert_eq!((&lanes[0][1..], &lanes[1]), (&*ids(&low), &ids(&high)));
+        let known = lanes.clone();
+        order.append([].iter(), 31, &mut lanes);
+        assert_eq!(lanes, known);
+        order.append(high[..3].iter().rev(), 31, &mut lanes);
+        assert_eq!(lanes[1][high.len()..], ids(&high)[..3], "it is used again and again");
     }
 }

@@ -1,8 +1,7 @@
 //! Where an exploration keeps its states: whole, each once, and by number.
 
-use hashbrown::HashTable;
-
 use super::Id;
+use crate::places::{Key, Places};
 
 const SHARD_BITS: u32 = 6;
 /// Over so many shards the states are spread by their hashes.
@@ -14,7 +13,7 @@ pub const ROOT: Id = Id::MAX;
 
 /// The shard of a state with this hash.
 pub fn shard_of(hash: u64) -> usize {
-    // The table uses the low bits and the top seven; these are neither.
+    // The table uses the low 32 bits; these are others.
     (hash >> 40) as usize & (SHARDS - 1)
 }
 
@@ -33,24 +32,9 @@ pub fn index(id: Id) -> usize {
     (id >> SHARD_BITS) as usize
 }
 
-/// Where a state is in its shard.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    index: u32,
-    /// What the table needs of its hash, so that growing looks at no state.
-    key: u32,
-}
-
-/// The bits by which a table finds a place, for more states than a shard can hold, and those by which it knows one.
-const KEY_BITS: u32 = 25;
-
-fn key(hash: u64) -> u32 {
-    ((hash >> 57) as u32) << KEY_BITS | hash as u32 & ((1 << KEY_BITS) - 1)
-}
-
-/// A hash of which the table's bits are those of the key.
-fn hash_of(key: u32) -> u64 {
-    u64::from(key >> KEY_BITS) << 57 | u64::from(key & ((1 << KEY_BITS) - 1))
+/// Of a hash, what the table of a shard knows.
+fn key(hash: u64) -> Key {
+    hash as Key
 }
 
 /// A state, and the transition that found it first.
@@ -63,7 +47,7 @@ pub struct Record<S> {
 
 /// Some of the states, and what may be new among them.
 pub struct Shard<S> {
-    table: HashTable<Entry>,
+    table: Places,
     /// In chunks, so that growing moves nothing.
     records: Vec<Vec<Record<S>>>,
     pub count: usize,
@@ -94,7 +78,7 @@ impl<S> Shard<S> {
     /// An empty one, for so many desks.
     pub fn new(desks: usize) -> Self {
         Self {
-            table: HashTable::new(),
+            table: Places::new(FIRST_BITS),
             records: Vec::new(),
             count: 0,
             inbox: (0..desks).map(|_| Vec::new()).collect(),
@@ -114,8 +98,12 @@ impl<S> Shard<S> {
 
     /// Where a state of this hash probably is. None: it is not there.
     pub fn likely(&self, hash: u64) -> Option<u32> {
-        let key = key(hash);
-        self.table.find(hash_of(key), |entry| entry.key == key).map(|entry| entry.index)
+        self.table.find(key(hash), |_| true)
+    }
+
+    /// Something of what is read to find a hash.
+    pub fn peek(&self, hash: u64) -> u16 {
+        self.table.peek(key(hash))
     }
 
     /// Keeps a state that is not there yet.
@@ -128,8 +116,10 @@ impl<S> Shard<S> {
         if let Some(last) = records.last_mut() {
             last.push(record);
         }
-        let entry = Entry { index: *count as u32, key: key(hash) };
-        table.insert_unique(hash_of(entry.key), entry, |entry| hash_of(entry.key));
+        if table.is_full(*count) {
+            *table = table.doubled();
+        }
+        table.enter(key(hash), *count as u32);
         *count += 1;
     }
 }
@@ -137,9 +127,7 @@ impl<S> Shard<S> {
 impl<S: Eq> Shard<S> {
     /// The index of a state, if it is there.
     pub fn find(&self, hash: u64, state: &S) -> Option<u32> {
-        let key = key(hash);
-        let same = |entry: &Entry| entry.key == key && self.state(entry.index as usize) == state;
-        self.table.find(hash_of(key), same).map(|entry| entry.index)
+        self.table.find(key(hash), |index| self.state(index as usize) == state)
     }
 }
 
@@ -162,7 +150,7 @@ mod tests {
     fn a_table_finds_again_what_grew_with_it_even_among_equal_keys() {
         let mut shard = Shard::new(0);
         // The keys of all are equal, their hashes are not, and then their hashes are equal, too.
-        let hash = |n: u32| u64::from(n / 2) << 30;
+        let hash = |n: u32| u64::from(n / 2) << 32 | 5;
         for n in 0..300_u32 {
             assert_eq!(shard.find(hash(n), &n), None);
             shard.insert(hash(n), Record { state: n, parent: n + 1, place: 7 });
