@@ -1,17 +1,17 @@
 //! Our explorer beside Stateright, on the same models in one run.
 //!
 //! First the counts: for every model that Stateright can hold, its unique states must be as many as ours (it keeps
-//! fingerprints, we keep states). Then the pace, interleaved: two threads each, first the one, then the other, again
-//! and again, each time in a process of its own, so that neither works in the heap that the other left. Stateright's `is_done` is not asked, as it is true after a truncated run too; no limit is set, so a run
-//! that ends has seen everything.
+//! fingerprints, we keep states). Then the pace, two threads each, by turns (`turns.rs`), again and again. Stateright's
+//! `is_done` is not asked, as it is true after a truncated run too; no limit is set, so a run that ends has seen everything.
 
+mod turns;
 mod two_phase;
 
 /// For both: what one thread allocated another one may free, and the usual allocator has them wait for each other.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use stateright::Checker;
@@ -23,6 +23,8 @@ use tidegate_verify::models::{
     lifecycle, peer, processes, recovery, replace, rows, saga, serve, stack, successor, takeover, tunnel,
 };
 use tidegate_verify::world::{Explored, World};
+
+use turns::{Done, Run, Side, both, handover, work};
 
 /// One of our models, for Stateright.
 struct Adapted<M>(M);
@@ -81,39 +83,25 @@ impl<M: Model> std::fmt::Debug for Step<M> {
 const THREADS: usize = 2;
 /// What the name of a model at its full bounds ends with.
 const FULL: &str = ", full bounds";
-/// For how many seconds a model is explored at least, in one run or several.
-const ENOUGH: f64 = 0.4;
 
-struct Run {
-    states: usize,
-    seconds: f64,
-}
-
-/// Touches memory and gives it back, before anything is measured. On a virtual machine the first touch of a page since
-/// long is a way to its host, and would be paid by whoever comes first.
-fn warm() {
-    let mut pages = vec![0_u8; 1 << 29];
-    pages.iter_mut().step_by(1 << 12).for_each(|page| *page = 1);
-    drop(std::hint::black_box(pages));
-}
-
-fn ours<M: Model>(model: M) -> Run {
+/// Explores a model by ours, and says what became of it before it gives back what it kept: that is not on the clock.
+fn ours<M: Model>(model: M, done: Done<'_>) {
     let limits = Limits { threads: THREADS, ..Limits::default() };
     let start = Instant::now();
     let graph = explore(&model, &limits);
     assert!(graph.complete && graph.violations.is_empty(), "{:?}", graph.violations);
-    Run { states: graph.states(), seconds: start.elapsed().as_secs_f64() }
+    done(Run { states: graph.states(), seconds: start.elapsed().as_secs_f64() });
 }
 
-fn theirs<M: stateright::Model + Send + Sync + 'static>(model: M) -> Run
+/// The same by Stateright.
+fn theirs<M: stateright::Model + Send + Sync + 'static>(model: M, done: Done<'_>)
 where
     M::State: std::fmt::Debug + std::hash::Hash + Send + Sync + Clone + PartialEq,
     M::Action: Send + Sync + Clone + PartialEq,
 {
     let start = Instant::now();
     let checker = model.checker().threads(THREADS).spawn_bfs().join();
-    let states = checker.unique_state_count();
-    Run { states, seconds: start.elapsed().as_secs_f64() }
+    done(Run { states: checker.unique_state_count(), seconds: start.elapsed().as_secs_f64() });
 }
 
 fn median(mut runs: Vec<f64>) -> f64 {
@@ -132,53 +120,25 @@ struct Row {
     ratio: f64,
     /// The paces of each round, ours and theirs.
     rounds: Vec<(f64, f64)>,
+    /// How far apart the cores were before each round: see [`handover`].
+    handovers: Vec<f64>,
 }
 
 impl Row {
     fn json(&self) -> String {
-        let Self { name, states, pace, ratio, rounds } = self;
+        let Self { name, states, pace, ratio, rounds, handovers } = self;
         let rounds: Vec<String> =
             rounds.iter().map(|(own, other)| format!("[{own:.0}, {other:.0}]")).collect();
         format!(
             "{{\"model\": \"{name}\", \"states\": [{}, {}], \"statesPerSecond\": [{:.0}, {:.0}], \"ratio\": {ratio:.2}, \
-             \"rounds\": [{}]}}",
+             \"rounds\": [{}], \"handoverNs\": [{}]}}",
             states.0,
             states.1,
             pace.0,
             pace.1,
             rounds.join(", "),
+            handovers.iter().map(|time| format!("{time:.0}")).collect::<Vec<_>>().join(", "),
         )
-    }
-}
-
-/// Whose explorer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Ours,
-    Theirs,
-}
-
-impl Side {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Ours => "ours",
-            Self::Theirs => "theirs",
-        }
-    }
-
-    /// Explores the model of this name in a process of its own.
-    fn run(self, name: &str) -> Result<Run, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let output = Command::new(program)
-            .args(["run", self.name(), name])
-            .output()
-            .map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let mut words = said.split_whitespace();
-        let mut run =
-            || Some(Run { states: words.next()?.parse().ok()?, seconds: words.next()?.parse().ok()? });
-        let fault = || format!("{name}, {}: {}", self.name(), String::from_utf8_lossy(&output.stderr));
-        if output.status.success() { run().ok_or_else(fault) } else { Err(fault()) }
     }
 }
 
@@ -198,56 +158,57 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Compares counts, and paces: the median of the rounds, in which the two go first by turns. The ratio is the median of
-    /// the rounds' ratios, not that of the medians: what the machine does besides changes more slowly than a round takes.
-    fn compare(&mut self, name: &str, ours: impl Fn() -> Run, theirs: impl Fn() -> Run) {
+    /// Compares counts, and paces: the median of the rounds, in which now the one begins, now the other. The ratio is
+    /// the median of the rounds' ratios, not that of the medians: the two of a round meet the same machine.
+    fn compare(&mut self, name: &str, ours: impl Fn(Done<'_>), theirs: impl Fn(Done<'_>)) {
         let rounds = match &self.task {
             Task::Compare { rounds, only, full } if name.contains(only) && *full == name.ends_with(FULL) => {
                 *rounds
             }
             Task::Explore(side, wanted) if name == wanted => {
-                warm();
-                let run = || if *side == Side::Ours { ours() } else { theirs() };
-                // A small model again and again, each time from its start: a few milliseconds say little.
-                let (mut runs, mut all) = (1, run());
-                while all.seconds < ENOUGH {
-                    all.seconds += run().seconds;
-                    runs += 1;
-                }
-                println!("{} {}", all.states, all.seconds / f64::from(runs));
+                work(|done| if *side == Side::Ours { ours(done) } else { theirs(done) });
                 return;
             }
             _ => return,
         };
-        let (mut own, mut other) = (Vec::new(), Vec::new());
+        let (mut own, mut other, mut handovers) = (Vec::new(), Vec::new(), Vec::new());
         let mut states = (0, 0);
         for round in 0..rounds {
             let order = if round % 2 == 0 { [Side::Ours, Side::Theirs] } else { [Side::Theirs, Side::Ours] };
-            for side in order {
-                match (side.run(name), side) {
-                    (Ok(run), Side::Ours) => {
-                        states.0 = run.states;
-                        own.push(run.states as f64 / run.seconds);
+            handovers.push(handover());
+            match both(name, order) {
+                Ok(runs) => {
+                    for (side, run) in order.into_iter().zip(runs) {
+                        let (count, paces) = match side {
+                            Side::Ours => (&mut states.0, &mut own),
+                            Side::Theirs => (&mut states.1, &mut other),
+                        };
+                        *count = run.states;
+                        paces.push(run.states as f64 / run.seconds);
                     }
-                    (Ok(run), Side::Theirs) => {
-                        states.1 = run.states;
-                        other.push(run.states as f64 / run.seconds);
-                    }
-                    (Err(fault), _) => {
-                        println!("{fault}");
-                        self.faults.push(fault);
-                        return;
-                    }
+                }
+                Err(fault) => {
+                    println!("{fault}");
+                    self.faults.push(fault);
+                    return;
                 }
             }
         }
         let rounds: Vec<(f64, f64)> = own.iter().copied().zip(other.iter().copied()).collect();
         let ratio = median(rounds.iter().map(|(own, other)| own / other).collect());
-        let row = Row { name: name.to_owned(), states, pace: (median(own), median(other)), ratio, rounds };
+        let row = Row {
+            name: name.to_owned(),
+            states,
+            pace: (median(own), median(other)),
+            ratio,
+            rounds,
+            handovers,
+        };
         let same = if states.0 == states.1 { "same" } else { "DIFFERENT" };
         let pace = row.pace;
+        let apart = median(row.handovers.clone());
         println!(
-            "{name:<38} {:>9} {:>9} {same:<9} {:>10.0} {:>10.0} {ratio:>6.2}",
+            "{name:<38} {:>9} {:>9} {same:<9} {:>10.0} {:>10.0} {ratio:>6.2} {apart:>8.0} ns",
             states.0, states.1, pace.0, pace.1
         );
         self.rows.push(row);
@@ -265,7 +226,11 @@ impl Comparison {
         W::State: 'static,
         W::Action: 'static,
     {
-        self.compare(name, || ours(Explored(make())), || theirs(Adapted(Explored(make()))));
+        self.compare(
+            name,
+            |done| ours(Explored(make()), done),
+            |done| theirs(Adapted(Explored(make())), done),
+        );
     }
 
     /// One that has bounds: these, and the full ones.
@@ -320,22 +285,27 @@ fn main() -> ExitCode {
     };
     if let Task::Compare { rounds, .. } = &task {
         println!(
-            "{THREADS} threads each, interleaved, the median of {rounds} rounds; unique states and unique states a second"
+            "{THREADS} threads each, by turns, the median of {rounds} rounds; unique states, unique states a second, \
+             and how long the cores take to hand something over and back"
         );
         println!(
-            "{:<38} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6}",
-            "model", "ours", "theirs", "counts", "ours/s", "theirs/s", "ratio"
+            "{:<38} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6} {:>11}",
+            "model", "ours", "theirs", "counts", "ours/s", "theirs/s", "ratio", "handover"
         );
     }
     let mut all = Comparison { task, rows: Vec::new(), faults: Vec::new() };
     for rms in [7, 8] {
-        let stock = || theirs(two_phase::Stock { rms });
-        all.compare(&format!("2pc, {rms}: stock, ours packed"), || ours(two_phase::Packed { rms }), stock);
+        let stock = |done: Done<'_>| theirs(two_phase::Stock { rms }, done);
+        all.compare(
+            &format!("2pc, {rms}: stock, ours packed"),
+            |done| ours(two_phase::Packed { rms }, done),
+            stock,
+        );
     }
-    let stock = || theirs(two_phase::Stock { rms: 7 });
-    all.compare("2pc, 7: stock, ours as it is", || ours(two_phase::TwoPhase { rms: 7 }), stock);
+    let stock = |done: Done<'_>| theirs(two_phase::Stock { rms: 7 }, done);
+    all.compare("2pc, 7: stock, ours as it is", |done| ours(two_phase::TwoPhase { rms: 7 }, done), stock);
     let packed = || two_phase::Packed { rms: 8 };
-    all.compare("2pc, 8: both packed", || ours(packed()), || theirs(Adapted(packed())));
+    all.compare("2pc, 8: both packed", |done| ours(packed(), done), |done| theirs(Adapted(packed()), done));
     all.alone::<Backoff>("backoff", backoff::configs);
     all.alone::<Directory>("directory", directory::configs);
     all.alone::<Peer>("peer", peer::configs);
