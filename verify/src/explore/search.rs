@@ -19,8 +19,8 @@ const GROUP: usize = 1 << 2;
 /// So many lanes a level has. What a lane leads to stays in it, as far as the lanes stay equally long, and so mostly with
 /// the thread that found it. As many however many threads there are: the numbers of the states depend on it.
 const LANES: usize = 2;
-/// So many states of each lane are worked off together.
-const BATCH: usize = 1 << 11;
+/// So many states of each lane are worked off together: what is found is still at hand when it is kept.
+const BATCH: usize = 1 << 9;
 /// Fewer states than this are not worth another thread.
 const SMALLEST: usize = 1 << 6;
 /// How many successors are looked up together, at least.
@@ -502,7 +502,7 @@ mod tests {
         };
         for threads in 1..=7 {
             let most = cut(BATCH * LANES, 0, threads).len();
-            for size in (0..200).chain([1_000, 2_047, 2_049, 2 * BATCH, 5 * BATCH - 1]) {
+            for size in (0..200).chain([1_000, 2_047, 2 * BATCH + 1, 5 * BATCH - 1]) {
                 let mut seen = Vec::new();
                 for start in (0..lane(size)).step_by(BATCH) {
                     let pieces = cut(size, start, threads);
