@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A table with room for so many entries that more than five in eight are never in use.
+/// A table of which at most five in eight entries are in use.
 #[derive(Debug)]
 pub struct Places {
     /// A key and a number, counted from 1, of a value in each; 0: nothing. A value stands at the place that its key says, or

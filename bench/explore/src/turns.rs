@@ -1,5 +1,5 @@
 //! The two explorers by turns: each in a process of its own, so that neither works in the heap that the other left, and
-//! never both at once. The pace of a machine changes, some of them for minutes; so each works for a second, is stopped,
+//! never both at once. The pace of a machine changes, some of them for minutes; so each works for half a second, is stopped,
 //! and the other goes on. What the machine does besides meets both alike.
 
 use std::io::{BufRead, BufReader, Write};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
 /// For how long one works before it is the other's turn.
-const TURN: Duration = Duration::from_secs(1);
+const TURN: Duration = Duration::from_millis(500);
 /// For how many seconds a model is explored at least, in one run or several.
-const ENOUGH: f64 = 0.4;
+const ENOUGH: f64 = 1.5;
 /// What a process says when it has only to be let go.
 const READY: &str = "ready";
 
@@ -61,7 +61,7 @@ pub fn work(explore: impl Fn(Done<'_>)) {
     if std::io::stdin().read_line(&mut go).is_err() || go.is_empty() {
         return;
     }
-    // A small model again and again, each time from its start: a few milliseconds say little.
+    // A small model again and again, each time from its start: one run of a fraction of a second says little.
     let (mut runs, mut seconds) = (0, 0.0);
     loop {
         explore(&mut |run| {
