@@ -1,5 +1,5 @@
 //! The two explorers by turns: each in a process of its own, so that neither works in the heap that the other left, and
-//! never both at once. The pace of a machine changes, some of them for minutes; so each works for half a second, is stopped,
+//! never both at once. The pace of a machine changes, some of them for minutes; so each works for a second, is stopped,
 //! and the other goes on. What the machine does besides meets both alike.
 
 use std::io::{BufRead, BufReader, Write};
@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
-/// For how long one works before it is the other's turn.
-const TURN: Duration = Duration::from_millis(500);
-/// For how many seconds a model is explored at least, in one run or several.
-const ENOUGH: f64 = 1.5;
+/// For how long one works before it is stopped and the other goes on.
+const TURN: Duration = Duration::from_secs(1);
+/// For how many seconds it explores in a turn at least, a small model again and again: then it yields by itself, as it would
+/// be stopped in between two runs otherwise, which are not on the clock there.
+const PART: f64 = 0.4;
+/// For how many seconds a model is explored at least, in one turn or several.
+const ENOUGH: f64 = 1.0;
 /// What a process says when it has only to be let go.
 const READY: &str = "ready";
 
@@ -51,28 +54,34 @@ fn warm() {
 /// Is told of an exploration that has ended.
 pub type Done<'a> = &'a mut dyn FnMut(Run);
 
-/// The part of the process that explores: waits to be let go, and says what came of it.
+/// The part of the process that explores, until it is killed: waits to be let go, explores from the start, again and again if
+/// that takes little, says what came of it, and waits again.
 pub fn work(explore: impl Fn(Done<'_>)) {
     // One that is stopped would outlive a parent that is interrupted.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     warm();
     println!("{READY}");
-    let mut go = String::new();
-    if std::io::stdin().read_line(&mut go).is_err() || go.is_empty() {
-        return;
-    }
-    // A small model again and again, each time from its start: one run of a fraction of a second says little.
+    wait();
     let (mut runs, mut seconds) = (0, 0.0);
     loop {
         explore(&mut |run| {
             runs += 1;
             seconds += run.seconds;
-            if seconds >= ENOUGH {
+            if seconds >= PART {
                 println!("{} {seconds} {runs}", run.states);
-                // To let go of everything piece by piece would take seconds.
-                std::process::exit(0);
+                // Before what was kept is let go of piece by piece, which may take seconds that nobody needs.
+                wait();
+                (runs, seconds) = (0, 0.0);
             }
         });
+    }
+}
+
+/// Waits to be let go; ends when nobody will.
+fn wait() {
+    let mut go = String::new();
+    if std::io::stdin().read_line(&mut go).is_err() || go.is_empty() {
+        std::process::exit(0);
     }
 }
 
@@ -82,9 +91,12 @@ struct Worker {
     process: Child,
     go: Option<ChildStdin>,
     lines: Receiver<String>,
-    /// Since when it has been stopped, and for how long before that.
+    /// Since when it has been stopped, and for how long before that since it was let go.
     since: Option<Instant>,
     stopped: Duration,
+    /// In how many runs it explored for how long.
+    runs: f64,
+    seconds: f64,
 }
 
 impl Worker {
@@ -109,7 +121,16 @@ impl Worker {
             }
         });
         let fault = format!("{name}, {}: it ended without a result", side.name());
-        let worker = Self { fault, process, go, lines: heard, since: None, stopped: Duration::ZERO };
+        let worker = Self {
+            fault,
+            process,
+            go,
+            lines: heard,
+            since: None,
+            stopped: Duration::ZERO,
+            runs: 0.0,
+            seconds: 0.0,
+        };
         match worker.lines.recv() {
             Ok(line) if line == READY => Ok(worker),
             _ => Err(worker.fault.clone()),
@@ -121,13 +142,13 @@ impl Worker {
             .map_err(|error| format!("{}: {error}", self.fault))
     }
 
-    /// Has it work for a turn, or, when the other has ended, to its end.
+    /// Has it work for a turn, or, when the other has ended, to the end of a run.
     fn turn(&mut self, to_its_end: bool) -> Result<Option<Run>, String> {
-        if let Some(mut go) = self.go.take() {
-            writeln!(go).map_err(|error| format!("{}: {error}", self.fault))?;
-        } else if let Some(since) = self.since.take() {
+        if let Some(since) = self.since.take() {
             self.signal(Signal::CONT)?;
             self.stopped += since.elapsed();
+        } else if let Some(go) = &mut self.go {
+            writeln!(go).map_err(|error| format!("{}: {error}", self.fault))?;
         }
         let line = if to_its_end {
             self.lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -140,12 +161,15 @@ impl Worker {
                 let mut number = || words.next()?.parse::<f64>().ok();
                 let (states, seconds, runs) =
                     number().zip(number()).zip(number()).map(|((a, b), c)| (a, b, c)).ok_or(&self.fault)?;
+                self.runs += runs;
+                self.seconds += seconds - std::mem::take(&mut self.stopped).as_secs_f64();
+                if self.seconds < ENOUGH {
+                    return Ok(None);
+                }
                 // It gives its memory back before the other goes on.
+                self.process.kill().map_err(|error| error.to_string())?;
                 self.process.wait().map_err(|error| error.to_string())?;
-                Ok(Some(Run {
-                    states: states as usize,
-                    seconds: (seconds - self.stopped.as_secs_f64()) / runs,
-                }))
+                Ok(Some(Run { states: states as usize, seconds: self.seconds / self.runs }))
             }
             Err(RecvTimeoutError::Timeout) => {
                 self.signal(Signal::STOP)?;
