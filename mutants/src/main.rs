@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use switches::{Blame, Mutant, Rewritten};
+use tidegate_verify::models;
 use tidegate_verify::workspace::{self, said};
 
 /// The checks, the cheapest first: a package and a target of its tests, where its own name means its unit tests.
@@ -39,10 +40,10 @@ const CHECKS: &[(&str, &str)] = &[
 ];
 /// No test, but a program: it explores every model at small bounds, as a test does.
 const EXPLORER: &str = "tidegate-verify";
-/// The files of the core that have one machine each.
+/// The machines, as their models and laws are called. A mutant of a file that is called so is asked of that machine
+/// alone, and of what is made of several.
 const MACHINES: &[&str] = &[
     "backoff",
-    "close",
     "close_policy",
     "directory",
     "drain",
@@ -307,7 +308,7 @@ fn measure(check: &mut Check) -> Result<(), String> {
             break;
         }
         if !quits {
-            return Err(format!("{} fails without a mutant", check.name));
+            return Err(without_a_mutant(check));
         }
     }
     let read = fs::read_to_string(&file).unwrap_or_default();
@@ -315,6 +316,18 @@ fn measure(check: &mut Check) -> Result<(), String> {
     println!("{} {part}: {} s, reaches {} mutants", check.name, check.time, check.reaches.len());
     let quits: &[u8] = if check.quits { &[1] } else { &[] };
     said(&known, fs::write(&known, json!([[check.time], quits, check.reaches]).to_string()))
+}
+
+/// What is said of a check that fails as it is: nothing can be learned from it then.
+fn without_a_mutant(check: &Check) -> String {
+    let words: Vec<String> = check.part.iter().map(|word| format!("'{word}'")).collect();
+    format!(
+        "{} fails without a mutant, or needs more than {MEMORY} KiB; to see why: cd {} && {} {}",
+        check.name,
+        check.folder.display(),
+        check.program.display(),
+        words.join(" ")
+    )
 }
 
 /// Takes a check apart that has a part for every machine: a mutant then asks only its own.
@@ -332,15 +345,8 @@ fn parts(check: Check) -> Result<Vec<Check>, String> {
             let modules: BTreeSet<String> = modules.collect();
             modules.iter().map(|module| words(&["--test-threads=2", module])).collect()
         }
-        EXPLORER => {
-            let listed = said_by(&["--only", ""])?;
-            let (_, models) =
-                listed.trim().split_once("there are: ").ok_or("the explorer lists no models")?;
-            // A name may have a comma in it: `stack, a diamond`.
-            let models = models.replace(", a ", "\u{0}a ");
-            let models = models.split(", ").map(|model| model.replace('\u{0}', ", "));
-            models.map(|model| words(&["--small", "--only", &model])).collect()
-        }
+        // What is explored is a copy of what this program is built with.
+        EXPLORER => models::all().iter().map(|model| words(&["--small", "--only", model.name])).collect(),
         _ => vec![words(&["--test-threads=2"])],
     })
 }
@@ -722,5 +728,51 @@ fn main() -> ExitCode {
             eprintln!("mutants: {message}");
             ExitCode::from(2)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &'static str) -> Check {
+        Check {
+            name,
+            part: Vec::new(),
+            program: PathBuf::from("/checks/program"),
+            folder: PathBuf::from("/checks"),
+            time: 0,
+            reaches: BTreeSet::new(),
+            quits: false,
+        }
+    }
+
+    #[test]
+    fn the_explorer_is_asked_one_model_at_a_time_and_every_one() {
+        let parts = parts(check(EXPLORER)).unwrap();
+        let asked: Vec<&str> = parts.iter().filter_map(|part| Some(part.part.last()?.as_str())).collect();
+        let models: Vec<&str> = models::all().iter().map(|model| model.name).collect();
+        assert_eq!(asked, models);
+        assert!(asked.contains(&"stack, a diamond"), "a name with a comma in it is one model");
+        assert!(parts.iter().all(|part| part.part[..2] == ["--small", "--only"]));
+    }
+
+    #[test]
+    fn every_machine_has_a_model_of_its_own() {
+        for machine in MACHINES {
+            let name = machine.replace('_', " ");
+            assert!(models::all().iter().any(|model| model.name == name), "no model is called {name}");
+        }
+    }
+
+    #[test]
+    fn who_fails_without_a_mutant_is_named_with_the_line_that_shows_why() {
+        let mut failing = check(EXPLORER);
+        failing.part = ["--small", "--only", "stack, a diamond"].map(str::to_owned).to_vec();
+        let said = without_a_mutant(&failing);
+        assert!(
+            said.ends_with("cd /checks && /checks/program '--small' '--only' 'stack, a diamond'"),
+            "{said}"
+        );
     }
 }
