@@ -28,7 +28,7 @@ cargo xtask verify [--quick | --small] [--only MODEL] [OPTION …]
     --counterexamples FOLDER
                         where those of single machines are kept as vectors (target/counterexamples)
 cargo xtask verify --planted [--only BUG] [--json FILE] [--write]
-    Only plants bugs, one at a time, in a copy of the workspace: verify/planted. --write puts the table into
+    Only plants bugs, each by itself in a copy of the workspace: verify/planted. --write puts the table into
     docs/planted-bugs.md.
 cargo xtask verify --graph FILE --only MODEL
     Writes the states of a model as FILE.dot, to be drawn by Graphviz, and FILE.json.

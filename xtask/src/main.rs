@@ -30,7 +30,7 @@ cargo xtask verify [--quick] [--only MODEL] [--threads N] [--states N] [--json F
 cargo xtask verify --graph FILE --only MODEL
     Writes the states of a model as FILE.dot, to be drawn by Graphviz, and FILE.json.
 cargo xtask verify --planted [--only BUG] [--json FILE] [--write]
-    Only plants bugs, one at a time, in a copy of the workspace; --write renews docs/planted-bugs.md.
+    Only plants bugs, each by itself in a copy of the workspace; --write renews docs/planted-bugs.md.
 cargo xtask coverage
     The share of the core's lines that its tests and the vectors run; fails below 95 %.
 cargo xtask fuzz [TARGET …] [--seconds N] [--keep]

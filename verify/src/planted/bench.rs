@@ -11,7 +11,7 @@ use crate::workspace::{self, said};
 /// What the checks are made of; nothing else is copied.
 const COPIED: &[&str] = &["Cargo.lock", ".cargo", "core", "boundary", "verify", "vectors", "docs"];
 /// A check that a bug sends into an endless loop is not to take the machine's memory with it. Kilobytes.
-const MEMORY: u64 = 8_000_000;
+const MEMORY: u64 = 6_000_000;
 /// No check takes longer than this when nothing is wrong, however much else the machine has to do. Seconds of the
 /// processor.
 const TIME: u64 = 600;
@@ -44,9 +44,9 @@ pub struct Test {
 }
 
 impl Bench {
-    /// Copies what is needed of the workspace at `workspace` into its target folder.
-    pub fn new(workspace: &Path) -> Result<Self, String> {
-        let target = workspace.join("target/planted");
+    /// Copies what is needed of the workspace at `workspace` into its target folder. There may be several, by number.
+    pub fn new(workspace: &Path, number: usize) -> Result<Self, String> {
+        let target = workspace.join(format!("target/planted/{number}"));
         said(&target, fs::create_dir_all(&target))?;
         let root = target.join("source");
         fs::create_dir(&root).map_err(|error| {
@@ -98,7 +98,7 @@ impl Bench {
     /// Runs a test to its end: all of it, or what these words choose.
     pub fn test(&self, test: &Test, chosen: &[String]) -> Result<Ran, String> {
         let mut command = limited(&test.program);
-        command.args(chosen).arg("--test-threads=2").current_dir(&test.folder);
+        command.args(chosen).arg("--test-threads=1").current_dir(&test.folder);
         ended(&mut command)
     }
 
@@ -107,7 +107,7 @@ impl Bench {
         let json = self.root.join("explored.json");
         let _ = fs::remove_file(&json);
         let mut command = limited(&self.build.join("debug/tidegate-verify"));
-        command.arg("--small").arg("--json").arg(&json).current_dir(&self.root);
+        command.args(["--small", "--threads", "1", "--json"]).arg(&json).current_dir(&self.root);
         if let Some(model) = model {
             command.args(["--only", model]);
         }

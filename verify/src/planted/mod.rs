@@ -1,7 +1,7 @@
 //! Planted bugs: small changes of the core's source, each of which some check has to notice.
 //!
 //! They stand in `verify/planted/*.toml`, one file for each machine. A bug is a text that stands exactly once in a
-//! file of the core, and what to put in its place. [`run`] plants them one at a time in a copy of the workspace and
+//! file of the core, and what to put in its place. [`run`] plants each by itself in a copy of the workspace and
 //! asks every check; [`faults`] only says whether the list still fits the source, so that it cannot rot.
 
 mod bench;

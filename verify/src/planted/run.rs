@@ -1,13 +1,18 @@
 //! Plants each bug and asks every check.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::bench::{Bench, Ran, Test};
 use super::{Bug, faults};
+use crate::workspace::said;
 
 /// Test files of the core that are about one machine begin with its name.
 const OF_ONE_MACHINE: &[&str] = &["lease", "saga"];
@@ -54,47 +59,111 @@ pub struct Row {
     pub took: Duration,
 }
 
-/// Plants the bugs one at a time in a copy of the workspace; `tell` hears about each.
+/// So many bugs are planted at once, each in a copy of its own: one build after another keeps one processor busy, mostly.
+const AT_ONCE: usize = 2;
+
+/// Plants each bug by itself in a copy of the workspace; `tell` hears about each, in their order.
 ///
 /// # Errors
 /// A sentence when the list does not fit the source, when something does not build, or when a check fails with no bug
 /// planted.
-pub fn run(workspace: &Path, bugs: &[Bug], mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, String> {
+pub fn run(workspace: &Path, bugs: &[Bug], tell: impl FnMut(&Row) + Send) -> Result<Vec<Row>, String> {
     let wrong = faults(bugs, workspace);
     if !wrong.is_empty() {
         return Err(wrong.join("\n"));
     }
-    let bench = Bench::new(workspace)?;
-    let tests = bench.build()?;
-    let mut clean = Caught::default();
-    ask_tests(&bench, &tests, None, &mut clean)?;
-    let noticed = [clean.tests, clean.laws, clean.vectors, clean.generated, clean.digest].concat();
-    if !noticed.is_empty() {
-        return Err(format!("with no bug planted these fail already: {}", noticed.join(", ")));
-    }
-    let models = models(&bench)?;
-    let mut rows = Vec::new();
-    for bug in bugs {
-        let start = Instant::now();
-        let path = bench.root.join(&bug.file);
-        let good = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let write =
-            |text: &str| fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()));
-        write(&bug.planted(&bench.root)?)?;
-        let mut caught = Caught::default();
-        let tests = bench.build().map_err(|error| format!("`{}`: {error}", bug.name))?;
-        ask_tests(&bench, &tests, Some(bug), &mut caught)?;
-        ask_models(&bench, bug, &models, &mut caught)?;
-        write(&good)?;
-        let row = Row { bug: bug.clone(), caught, took: start.elapsed() };
-        tell(&row);
-        rows.push(row);
-    }
-    Ok(rows)
+    let benches = at_once((0..AT_ONCE.min(bugs.len())).collect(), |number| {
+        let bench = Bench::new(workspace, number)?;
+        let tests = bench.build()?;
+        Ok((bench, tests))
+    })?;
+    let Some((bench, tests)) = benches.first() else { return Ok(Vec::new()) };
+    let models = clean(bench, tests)?;
+    let next = AtomicUsize::new(0);
+    let table = Mutex::new(Table { rows: Vec::new(), early: BTreeMap::new(), tell });
+    at_once(benches, |(bench, _)| {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(bug) = bugs.get(at) else { return Ok(()) };
+            match plant(&bench, bug, &models) {
+                Ok(row) => table.lock().unwrap_or_else(PoisonError::into_inner).enter(at, row),
+                Err(fault) => {
+                    // The others stop, too.
+                    next.store(bugs.len(), Ordering::Relaxed);
+                    return Err(fault);
+                }
+            }
+        }
+    })?;
+    Ok(table.into_inner().unwrap_or_else(PoisonError::into_inner).rows)
 }
 
+/// Does something with each of these, on a thread for each.
+fn at_once<I: Send, T: Send>(
+    these: Vec<I>,
+    with: impl Fn(I) -> Result<T, String> + Sync,
+) -> Result<Vec<T>, String> {
+    let with = &with;
+    thread::scope(|scope| {
+        let threads: Vec<_> = these.into_iter().map(|one| scope.spawn(move || with(one))).collect();
+        let ended = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread broke off")?);
+        ended.collect()
+    })
+}
+
+/// The rows, as they come.
+struct Table<T> {
+    /// In the order of the bugs, as far as none is missing.
+    rows: Vec<Row>,
+    /// Those that came before one that precedes them, by the places of their bugs.
+    early: BTreeMap<usize, Row>,
+    tell: T,
+}
+
+impl<T: FnMut(&Row)> Table<T> {
+    /// Enters what became of the bug at this place.
+    fn enter(&mut self, at: usize, row: Row) {
+        self.early.insert(at, row);
+        while let Some(row) = self.early.remove(&self.rows.len()) {
+            (self.tell)(&row);
+            self.rows.push(row);
+        }
+    }
+}
+
+/// What the checks say with no bug planted; they have to be content. The models, as [`models`] says.
+fn clean(bench: &Bench, tests: &[Test]) -> Result<Vec<Concerned>, String> {
+    thread::scope(|scope| {
+        let models = scope.spawn(|| models(bench));
+        let mut clean = Caught::default();
+        ask_tests(bench, tests, None, &mut clean)?;
+        let noticed = [clean.tests, clean.laws, clean.vectors, clean.generated, clean.digest].concat();
+        if !noticed.is_empty() {
+            return Err(format!("with no bug planted these fail already: {}", noticed.join(", ")));
+        }
+        models.join().map_err(|_| "a thread broke off")?
+    })
+}
+
+/// Plants a bug in a copy of the workspace, asks every check, and takes it out again.
+fn plant(bench: &Bench, bug: &Bug, models: &[Concerned]) -> Result<Row, String> {
+    let start = Instant::now();
+    let path = bench.root.join(&bug.file);
+    let good = said(&path, fs::read_to_string(&path))?;
+    said(&path, fs::write(&path, bug.planted(&bench.root)?))?;
+    let mut caught = Caught::default();
+    let tests = bench.build().map_err(|fault| format!("`{}`: {fault}", bug.name))?;
+    ask_tests(bench, &tests, Some(bug), &mut caught)?;
+    ask_models(bench, bug, models, &mut caught)?;
+    said(&path, fs::write(&path, good))?;
+    Ok(Row { bug: bug.clone(), caught, took: start.elapsed() })
+}
+
+/// A model, with the machines that are in it.
+type Concerned = (String, Vec<String>);
+
 /// The models with the machines that are in them; everything holds in them while no bug is planted.
-fn models(bench: &Bench) -> Result<Vec<(String, Vec<String>)>, String> {
+fn models(bench: &Bench) -> Result<Vec<Concerned>, String> {
     let (ran, found) = bench.explore(None)?;
     let found = found.ok_or_else(|| format!("the models cannot be explored:\n{}", ran.printed))?;
     if found["faults"] != 0 {
@@ -166,12 +235,7 @@ fn script(said: &str) -> Option<String> {
 }
 
 /// Explores the models of the bug's machines, until one of them notices.
-fn ask_models(
-    bench: &Bench,
-    bug: &Bug,
-    models: &[(String, Vec<String>)],
-    caught: &mut Caught,
-) -> Result<(), String> {
+fn ask_models(bench: &Bench, bug: &Bug, models: &[Concerned], caught: &mut Caught) -> Result<(), String> {
     let concerned = models.iter().filter(|(_, machines)| {
         // A model without transitions goes through everything by itself, quickly.
         machines.is_empty() || machines.iter().any(|machine| bug.machines.contains(machine))
@@ -214,6 +278,39 @@ mod tests {
     fn a_check_that_ends_without_a_word_has_crashed_or_hung() {
         assert_eq!(failures("laws", &ran(true, "")), []);
         assert_eq!(failures("laws", &ran(false, "")).remove(0).1, "laws hangs or crashes");
+    }
+
+    #[test]
+    fn rows_are_told_in_the_order_of_the_bugs_whichever_comes_first() {
+        let row = |name: &str| Row {
+            bug: Bug {
+                name: name.to_owned(),
+                rule: String::new(),
+                file: "x".into(),
+                find: String::new(),
+                replace: String::new(),
+                harm: String::new(),
+                machines: Vec::new(),
+            },
+            caught: Caught::default(),
+            took: Duration::ZERO,
+        };
+        let mut told = Vec::new();
+        let tell = |row: &Row| told.push(row.bug.name.clone());
+        let mut table = Table { rows: Vec::new(), early: BTreeMap::new(), tell };
+        for (at, name) in [(1, "b"), (0, "a"), (3, "d"), (2, "c")] {
+            table.enter(at, row(name));
+        }
+        let rows: Vec<String> = table.rows.iter().map(|row| row.bug.name.clone()).collect();
+        assert_eq!(rows, ["a", "b", "c", "d"]);
+        assert_eq!(told, rows);
+    }
+
+    #[test]
+    fn what_one_thread_says_is_wrong_is_the_answer_of_all() {
+        let half = |n: u32| if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) };
+        assert_eq!(at_once(vec![4, 2, 8], half), Ok(vec![2, 1, 4]), "in their order");
+        assert_eq!(at_once(vec![4, 3, 8], half), Err("3 is odd".to_owned()));
     }
 
     #[test]
