@@ -6,7 +6,7 @@ import { after, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { bundleOf, exists } from './handoff/generations.js'
 import { Load } from './handoff/load.js'
-import { freePort } from './handoff/ports.js'
+import { freePort } from './support/ports.js'
 import { until } from './until.js'
 
 const guide = readFileSync(

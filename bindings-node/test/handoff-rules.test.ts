@@ -12,8 +12,8 @@ import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { bundle, endAll, exists, Generations, type Line } from './handoff/generations.js'
 import { Load } from './handoff/load.js'
-import { freePort } from './handoff/ports.js'
 import type { Plan } from './handoff/program.js'
+import { freePort } from './support/ports.js'
 import { until } from './until.js'
 
 const speaker = fileURLToPath(new URL('handoff/speaker.mjs', import.meta.url))

@@ -1,8 +1,12 @@
 import { createServer } from 'node:net'
 
-let next = 20_000 + (process.pid % 10_000)
+// Not where another test process may begin at the same moment.
+let next = 20_000 + Math.floor(Math.random() * 10_000)
 
-/** A port that is free and, unlike those that the system gives out, not taken by the next who asks for any. */
+/**
+ * A port that is free and, unlike those that the system gives out, taken neither by the next who asks for any nor by who
+ * connects to somewhere: a server that is killed can start on it again.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     next += 1
