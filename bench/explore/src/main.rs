@@ -12,7 +12,7 @@ mod two_phase;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stateright::Checker;
 use tidegate_verify::alone::{Alone, AloneWorld};
@@ -106,7 +106,27 @@ where
 
 fn median(mut runs: Vec<f64>) -> f64 {
     runs.sort_unstable_by(f64::total_cmp);
-    runs[runs.len() / 2]
+    let middle = runs.len() / 2;
+    if runs.len() % 2 == 1 { runs[middle] } else { f64::midpoint(runs[middle - 1], runs[middle]) }
+}
+
+/// So many times as many rounds there are at most of a row that is close.
+const MOST: usize = 4;
+/// A row that took longer than this has no more rounds than were asked for.
+const LONG: Duration = Duration::from_secs(120);
+
+/// Whether rounds with these ratios say which of the two is quicker: of two that are alike, no more than one series in twenty
+/// would be so much to the one side.
+fn is_decided(ratios: &[f64]) -> bool {
+    let below = ratios.iter().filter(|ratio| **ratio < 1.0).count();
+    let few = below.min(ratios.len() - below);
+    // How many ways there are for so many of the rounds to fall to that side, and how likely each is.
+    let (mut ways, mut all) = (1.0, 0.0);
+    for so_many in 0..=few {
+        all += ways;
+        ways *= (ratios.len() - so_many) as f64 / (so_many + 1) as f64;
+    }
+    all * 0.5_f64.powi(ratios.len() as i32) <= 0.05
 }
 
 /// One row of the table.
@@ -173,7 +193,17 @@ impl Comparison {
         };
         let (mut own, mut other, mut handovers) = (Vec::new(), Vec::new(), Vec::new());
         let mut states = (0, 0);
-        for round in 0..rounds {
+        let start = Instant::now();
+        let ratios = |own: &[f64], other: &[f64]| -> Vec<f64> {
+            own.iter().zip(other).map(|(own, other)| own / other).collect()
+        };
+        let is_close = |own: &[f64], other: &[f64]| {
+            own.len() < MOST * rounds && start.elapsed() < LONG && !is_decided(&ratios(own, other))
+        };
+        for round in 0.. {
+            if round >= rounds && !is_close(&own, &other) {
+                break;
+            }
             let order = if round % 2 == 0 { [Side::Ours, Side::Theirs] } else { [Side::Theirs, Side::Ours] };
             handovers.push(handover());
             match both(name, order) {
@@ -195,7 +225,7 @@ impl Comparison {
             }
         }
         let rounds: Vec<(f64, f64)> = own.iter().copied().zip(other.iter().copied()).collect();
-        let ratio = median(rounds.iter().map(|(own, other)| own / other).collect());
+        let ratio = median(ratios(&own, &other));
         let row = Row {
             name: name.to_owned(),
             states,
@@ -206,9 +236,9 @@ impl Comparison {
         };
         let same = if states.0 == states.1 { "same" } else { "DIFFERENT" };
         let pace = row.pace;
-        let apart = median(row.handovers.clone());
+        let (apart, rounds) = (median(row.handovers.clone()), row.rounds.len());
         println!(
-            "{name:<38} {:>9} {:>9} {same:<9} {:>10.0} {:>10.0} {ratio:>6.2} {apart:>8.0} ns",
+            "{name:<38} {:>9} {:>9} {same:<9} {:>10.0} {:>10.0} {ratio:>6.2} {rounds:>6} {apart:>8.0} ns",
             states.0, states.1, pace.0, pace.1
         );
         self.rows.push(row);
@@ -271,7 +301,7 @@ fn wanted() -> Result<(Task, Option<String>), String> {
             }
         }
     }
-    let rounds = rounds.unwrap_or(if full { 1 } else { 3 });
+    let rounds = rounds.unwrap_or(if full { 1 } else { 5 });
     Ok((Task::Compare { rounds, only, full }, file))
 }
 
@@ -285,12 +315,12 @@ fn main() -> ExitCode {
     };
     if let Task::Compare { rounds, .. } = &task {
         println!(
-            "{THREADS} threads each, by turns, the median of {rounds} rounds; unique states, unique states a second, \
+            "{THREADS} threads each, by turns, the median of {rounds} rounds, up to {MOST} times as many where it is close; unique states, unique states a second, \
              and how long the cores take to hand something over and back"
         );
         println!(
-            "{:<38} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6} {:>11}",
-            "model", "ours", "theirs", "counts", "ours/s", "theirs/s", "ratio", "handover"
+            "{:<38} {:>9} {:>9} {:<9} {:>10} {:>10} {:>6} {:>6} {:>11}",
+            "model", "ours", "theirs", "counts", "ours/s", "theirs/s", "ratio", "rounds", "handover"
         );
     }
     let mut all = Comparison { task, rows: Vec::new(), faults: Vec::new() };
@@ -362,4 +392,27 @@ fn main() -> ExitCode {
         if slower.is_empty() { "none".to_owned() } else { slower.join("; ") }
     );
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_decided_when_two_that_are_alike_would_hardly_differ_so() {
+        let rounds = |above: usize, below: usize| [vec![1.1; above], vec![0.9; below]].concat();
+        for (above, below) in [(0, 0), (4, 0), (2, 3), (6, 1), (9, 3), (14, 6)] {
+            assert!(!is_decided(&rounds(above, below)), "{above} to {below}");
+            assert!(!is_decided(&rounds(below, above)), "{below} to {above}");
+        }
+        for (above, below) in [(5, 0), (7, 1), (9, 1), (10, 2), (15, 5)] {
+            assert!(is_decided(&rounds(above, below)), "{above} to {below}");
+            assert!(is_decided(&rounds(below, above)), "whoever is quicker");
+        }
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_in_the_middle() {
+        assert_eq!([median(vec![3.0, 1.0, 2.0]), median(vec![4.0, 1.0, 2.0, 3.0])], [2.0, 2.5]);
+    }
 }
