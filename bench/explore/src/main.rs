@@ -24,7 +24,7 @@ use tidegate_verify::models::{
 };
 use tidegate_verify::world::{Explored, World};
 
-use turns::{Done, Run, Side, both, handover, work};
+use turns::{Clock, Done, Run, Side, both, handover, work};
 
 /// One of our models, for Stateright.
 struct Adapted<M>(M);
@@ -87,10 +87,10 @@ const FULL: &str = ", full bounds";
 /// Explores a model by ours, and says what became of it before it gives back what it kept: that is not on the clock.
 fn ours<M: Model>(model: M, done: Done<'_>) {
     let limits = Limits { threads: THREADS, ..Limits::default() };
-    let start = Instant::now();
+    let clock = Clock::read();
     let graph = explore(&model, &limits);
     assert!(graph.complete && graph.violations.is_empty(), "{:?}", graph.violations);
-    done(Run { states: graph.states(), seconds: start.elapsed().as_secs_f64() });
+    done(Run { states: graph.states(), seconds: clock.seconds() });
 }
 
 /// The same by Stateright.
@@ -99,9 +99,9 @@ where
     M::State: std::fmt::Debug + std::hash::Hash + Send + Sync + Clone + PartialEq,
     M::Action: Send + Sync + Clone + PartialEq,
 {
-    let start = Instant::now();
+    let clock = Clock::read();
     let checker = model.checker().threads(THREADS).spawn_bfs().join();
-    done(Run { states: checker.unique_state_count(), seconds: start.elapsed().as_secs_f64() });
+    done(Run { states: checker.unique_state_count(), seconds: clock.seconds() });
 }
 
 fn median(mut runs: Vec<f64>) -> f64 {

@@ -1,24 +1,25 @@
 //! The two explorers by turns: each in a process of its own, so that neither works in the heap that the other left, and
-//! never both at once. The pace of a machine changes, some of them for minutes; so each works for a second, is stopped,
-//! and the other goes on. What the machine does besides meets both alike.
+//! never both at once. The pace of a machine changes from moment to moment, and some of them for minutes; so each works for
+//! a moment, is stopped, and the other goes on. What the machine does besides meets both alike.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, set_parent_process_death_signal, waitid,
+};
 
 /// For how long one works before it is stopped and the other goes on.
-const TURN: Duration = Duration::from_secs(1);
-/// For how many seconds it explores in a turn at least, a small model again and again: then it yields by itself, as it would
-/// be stopped in between two runs otherwise, which are not on the clock there.
-const PART: f64 = 0.4;
-/// For how many seconds a model is explored at least, in one turn or several.
-const ENOUGH: f64 = 1.0;
-/// What a process says when it has only to be let go.
-const READY: &str = "ready";
+const TURN: Duration = Duration::from_millis(100);
+/// For how many seconds a model is explored at least, again and again if once takes less.
+const ENOUGH: f64 = 2.0;
 
 /// Whose explorer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,37 +52,55 @@ fn warm() {
     drop(std::hint::black_box(pages));
 }
 
+/// A clock in a process that explores, as it was read: it does not run while the process is stopped.
+pub struct Clock {
+    time: Instant,
+    stopped: Duration,
+}
+
+impl Clock {
+    pub fn read() -> Self {
+        loop {
+            let stopped_before = stopped();
+            let time = Instant::now();
+            let stopped = stopped();
+            // It was not stopped in between, so they belong together.
+            if stopped == stopped_before {
+                return Self { time, stopped };
+            }
+        }
+    }
+
+    /// How many seconds ago it was read.
+    pub fn seconds(&self) -> f64 {
+        let end = Self::read();
+        ((end.time - self.time) - (end.stopped - self.stopped)).as_secs_f64()
+    }
+}
+
+/// For how long this process has been stopped: the one that compares says so in a file that is its standard input, while it
+/// is stopped. (A line sent to it could be read too late.)
+fn stopped() -> Duration {
+    let mut nanos = [0; 8];
+    let file = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    match file.and_then(|file| file.read_exact_at(&mut nanos, 0)) {
+        Ok(()) => Duration::from_nanos(u64::from_ne_bytes(nanos)),
+        Err(error) => panic!("this is for the program itself, to compare explorers: {error}"),
+    }
+}
+
 /// Is told of an exploration that has ended.
 pub type Done<'a> = &'a mut dyn FnMut(Run);
 
-/// The part of the process that explores, until it is killed: waits to be let go, explores from the start, again and again if
-/// that takes little, says what came of it, and waits again.
+/// The part of the process that explores: stops, and when it is let go explores from the start, again and again, and says
+/// what came of it, until it is killed.
 pub fn work(explore: impl Fn(Done<'_>)) {
     // One that is stopped would outlive a parent that is interrupted.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     warm();
-    println!("{READY}");
-    wait();
-    let (mut runs, mut seconds) = (0, 0.0);
+    let _ = kill_process(getpid(), Signal::STOP);
     loop {
-        explore(&mut |run| {
-            runs += 1;
-            seconds += run.seconds;
-            if seconds >= PART {
-                println!("{} {seconds} {runs}", run.states);
-                // Before what was kept is let go of piece by piece, which may take seconds that nobody needs.
-                wait();
-                (runs, seconds) = (0, 0.0);
-            }
-        });
-    }
-}
-
-/// Waits to be let go; ends when nobody will.
-fn wait() {
-    let mut go = String::new();
-    if std::io::stdin().read_line(&mut go).is_err() || go.is_empty() {
-        std::process::exit(0);
+        explore(&mut |run| println!("{} {}", run.states, run.seconds));
     }
 }
 
@@ -89,10 +108,10 @@ fn wait() {
 struct Worker {
     fault: String,
     process: Child,
-    go: Option<ChildStdin>,
     lines: Receiver<String>,
-    /// Since when it has been stopped, and for how long before that since it was let go.
-    since: Option<Instant>,
+    /// Where it reads for how long it has been stopped.
+    file: File,
+    since: Instant,
     stopped: Duration,
     /// In how many runs it explored for how long.
     runs: f64,
@@ -102,14 +121,18 @@ struct Worker {
 impl Worker {
     /// Starts one, and waits until it has only to be let go.
     fn new(side: Side, name: &str) -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let fault = format!("{name}, {}", side.name());
+        let said = |error: &dyn std::fmt::Display| format!("{fault}: {error}");
+        let file = File::from(memfd_create("stopped", MemfdFlags::CLOEXEC).map_err(|error| said(&error))?);
+        let input = file.try_clone().map_err(|error| said(&error))?;
+        let program = std::env::current_exe().map_err(|error| said(&error))?;
         let mut process = Command::new(program)
             .args(["run", side.name(), name])
-            .stdin(Stdio::piped())
+            .stdin(input)
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| error.to_string())?;
-        let (go, output) = (process.stdin.take(), process.stdout.take());
+            .map_err(|error| said(&error))?;
+        let output = process.stdout.take();
         let (lines, heard) = channel();
         std::thread::spawn(move || {
             for line in
@@ -120,63 +143,75 @@ impl Worker {
                 }
             }
         });
-        let fault = format!("{name}, {}: it ended without a result", side.name());
-        let worker = Self {
+        let mut worker = Self {
             fault,
             process,
-            go,
             lines: heard,
-            since: None,
+            file,
+            since: Instant::now(),
             stopped: Duration::ZERO,
             runs: 0.0,
             seconds: 0.0,
         };
-        match worker.lines.recv() {
-            Ok(line) if line == READY => Ok(worker),
-            _ => Err(worker.fault.clone()),
-        }
+        worker.wait_until_stopped()?;
+        Ok(worker)
+    }
+
+    fn fault(&self, error: impl std::fmt::Display) -> String {
+        format!("{}: {error}", self.fault)
     }
 
     fn signal(&self, signal: Signal) -> Result<(), String> {
-        kill_process(Pid::from_child(&self.process), signal)
-            .map_err(|error| format!("{}: {error}", self.fault))
+        kill_process(Pid::from_child(&self.process), signal).map_err(|error| self.fault(error))
     }
 
-    /// Has it work for a turn, or, when the other has ended, to the end of a run.
-    fn turn(&mut self, to_its_end: bool) -> Result<Option<Run>, String> {
-        if let Some(since) = self.since.take() {
-            self.signal(Signal::CONT)?;
-            self.stopped += since.elapsed();
-        } else if let Some(go) = &mut self.go {
-            writeln!(go).map_err(|error| format!("{}: {error}", self.fault))?;
+    /// Waits until every thread of it is stopped; from then on it is.
+    fn wait_until_stopped(&mut self) -> Result<(), String> {
+        let what = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(Pid::from_child(&self.process)), what);
+        self.since = Instant::now();
+        match status.map_err(|error| self.fault(error))? {
+            Some(status) if status.stopped() => Ok(()),
+            _ => Err(self.fault("it ended without a result")),
         }
-        let line = if to_its_end {
-            self.lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            self.lines.recv_timeout(TURN)
-        };
-        match line {
-            Ok(line) => {
-                let mut words = line.split_whitespace();
-                let mut number = || words.next()?.parse::<f64>().ok();
-                let (states, seconds, runs) =
-                    number().zip(number()).zip(number()).map(|((a, b), c)| (a, b, c)).ok_or(&self.fault)?;
-                self.runs += runs;
-                self.seconds += seconds - std::mem::take(&mut self.stopped).as_secs_f64();
-                if self.seconds < ENOUGH {
+    }
+
+    /// Has it work for a turn, or, when the other has ended, to the end of what it has to do.
+    fn turn(&mut self, to_its_end: bool) -> Result<Option<Run>, String> {
+        self.stopped += self.since.elapsed();
+        let nanos = self.stopped.as_nanos() as u64;
+        self.file.write_all_at(&nanos.to_ne_bytes(), 0).map_err(|error| self.fault(error))?;
+        self.signal(Signal::CONT)?;
+        let start = Instant::now();
+        loop {
+            let line = if to_its_end {
+                self.lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.lines.recv_timeout(TURN.saturating_sub(start.elapsed()))
+            };
+            match line {
+                Ok(line) => {
+                    let run = line.split_once(' ');
+                    let run = run.and_then(|(states, seconds)| {
+                        Some((states.parse::<usize>().ok()?, seconds.parse::<f64>().ok()?))
+                    });
+                    let (states, seconds) = run.ok_or_else(|| self.fault(&line))?;
+                    self.runs += 1.0;
+                    self.seconds += seconds;
+                    if self.seconds >= ENOUGH {
+                        // It gives its memory back before the other goes on.
+                        self.process.kill().map_err(|error| self.fault(error))?;
+                        self.process.wait().map_err(|error| self.fault(error))?;
+                        return Ok(Some(Run { states, seconds: self.seconds / self.runs }));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.signal(Signal::STOP)?;
+                    self.wait_until_stopped()?;
                     return Ok(None);
                 }
-                // It gives its memory back before the other goes on.
-                self.process.kill().map_err(|error| error.to_string())?;
-                self.process.wait().map_err(|error| error.to_string())?;
-                Ok(Some(Run { states: states as usize, seconds: self.seconds / self.runs }))
+                Err(RecvTimeoutError::Disconnected) => return Err(self.fault("it ended without a result")),
             }
-            Err(RecvTimeoutError::Timeout) => {
-                self.signal(Signal::STOP)?;
-                self.since = Some(Instant::now());
-                Ok(None)
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(self.fault.clone()),
         }
     }
 }
