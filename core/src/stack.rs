@@ -964,9 +964,16 @@ impl Stack {
         }
     }
 
-    /// The settings of a component; the default for one that is not there.
+    /// The settings of a component, but for its names, which nothing is decided by: so that no step has to allocate them.
+    /// The default for one that is not there.
     fn component(&self, index: usize) -> Component {
-        self.config.components.get(index).cloned().unwrap_or_default()
+        let settings = |component: &Component| Component {
+            name: String::new(),
+            after: Vec::new(),
+            backoff: component.backoff.clone(),
+            ..*component
+        };
+        self.config.components.get(index).map(settings).unwrap_or_default()
     }
 
     fn place(&self, component: u32, input: &Input) -> Result<usize, Rejection> {
