@@ -3,7 +3,16 @@
 //! A value is found in one line of memory, mostly, and that line is never written to by who only reads: on two cores
 //! that are far from each other a line that both write to costs more than the rest of the work.
 
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustc_hash::FxBuildHasher;
+
+/// The hash of a value. What is explored is made of many small numbers; this hasher takes each as it comes, where others gather
+/// them first, which costs as much as the rest of the search.
+pub fn hash_of(value: &impl Hash) -> u64 {
+    FxBuildHasher.hash_one(value)
+}
 
 /// A table of which at most five in eight entries are in use.
 #[derive(Debug)]

@@ -8,16 +8,14 @@
 //! looks at the number, so results do not depend on timing.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use foldhash::fast::FixedState;
-
-use crate::places::{Key, Places};
+use crate::places::{Key, Places, hash_of};
 
 const SHARD_BITS: u32 = 5;
 const SHARDS: usize = 1 << SHARD_BITS;
@@ -120,7 +118,6 @@ struct Shard<T> {
 /// Where values are kept.
 pub struct Pool<T> {
     shards: Vec<Shard<T>>,
-    hasher: FixedState,
 }
 
 impl<T: Eq + Hash> Default for Pool<T> {
@@ -134,7 +131,6 @@ impl<T: Eq + Hash> Default for Pool<T> {
                     chunks: std::array::from_fn(|_| OnceLock::new()),
                 })
                 .collect(),
-            hasher: FixedState::with_seed(0x706f_6f6c),
         }
     }
 }
@@ -145,10 +141,10 @@ impl<T: Eq + Hash> Pool<T> {
     /// # Panics
     /// When a pool holds more values than its numbers reach (a hundred million).
     pub fn part(&self, value: T) -> Part<T> {
-        let hash = self.hasher.hash_one(&value);
+        let hash = hash_of(&value);
         let at = (hash >> (64 - SHARD_BITS)) as usize;
         let shard = &self.shards[at];
-        let key = (hash >> 16) as Key;
+        let key = hash as Key;
         let number = shard.find(key, &value).unwrap_or_else(|| shard.keep(key, value));
         let halves = [(hash >> 32) as u32, hash as u32];
         let number = NonZeroU32::MIN.saturating_add(number << SHARD_BITS | at as u32);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foldhash::fast::FixedState;
+use rustc_hash::FxBuildHasher;
 use serde_json::{Map, Value, json};
 use tidegate::{Draw, FieldKind, NONE, Variant};
 use tidegate_boundary::{Case, Table};
@@ -205,7 +205,7 @@ impl<W: World> Tour<'_, W> {
     /// A shortest way to a transition that is still missing, within bounds.
     fn nearest(&self, start: &W::State) -> Option<Way<W>> {
         let mut came: Vec<Came<W>> = vec![(start.clone(), None)];
-        let mut known = hashbrown::HashSet::with_hasher(FixedState::with_seed(1));
+        let mut known = hashbrown::HashSet::with_hasher(FxBuildHasher);
         known.insert(start.clone());
         let mut at = 0;
         while at < came.len() && at < SEARCH {

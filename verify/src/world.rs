@@ -365,35 +365,69 @@ impl<M: Subject> Slot<M> {
     }
 }
 
+/// The most series of numbers that a machine and its surroundings have, and the most numbers of each.
+const SERIES: usize = 3;
+const NUMBERS: usize = 24;
+
+/// The numbers of one series: in order, each once.
+#[derive(Clone, Copy, Default)]
+struct Series {
+    name: &'static str,
+    numbers: [u32; NUMBERS],
+    count: usize,
+}
+
+/// Those of the series of this name.
+fn series<'s>(all: &'s mut [Series; SERIES], name: &str) -> &'s mut Series {
+    // Mostly it is the very same name, and need not be read.
+    let same = |known: &str| std::ptr::eq(known, name) || known == name;
+    let at = all.iter().position(|series| series.count == 0 || same(series.name));
+    let Some(series) = at.map(|at| &mut all[at]) else {
+        unreachable!("more than {SERIES} series of numbers")
+    };
+    series
+}
+
+impl Series {
+    fn note(&mut self, name: &'static str, number: u32) {
+        let known = &self.numbers[..self.count];
+        let at = known.iter().position(|known| *known >= number).unwrap_or(self.count);
+        if known.get(at) != Some(&number) {
+            assert!(self.count < NUMBERS, "more than {NUMBERS} numbers of the series {name}");
+            self.numbers.copy_within(at..self.count, at + 1);
+            self.numbers[at] = number;
+            self.count += 1;
+            self.name = name;
+        }
+    }
+
+    fn compact(&self, number: &mut u32) {
+        let known = &self.numbers[..self.count];
+        let rank = known.iter().take_while(|known| *known < number).count() as u32;
+        // A number that is gone leaves a place free below all others.
+        let gone = known.first().is_some_and(|least| *least > 1);
+        *number = rank + 1 + u32::from(gone);
+    }
+}
+
 /// The same machine with times relative to now and numbers compacted; those in `numbers` along with it.
 pub fn canonical<M: Machine>(machine: &mut M, numbers: &mut [(&'static str, &mut u32)]) {
     machine.rebase(0);
-    let mut known: [(&'static str, u32); 24] = [("", 0); 24];
-    let mut count = 0;
-    let mut note = |series: &'static str, number: u32| {
-        if number > 0
-            && !known[..count].contains(&(series, number))
-            && let Some(slot) = known.get_mut(count)
-        {
-            *slot = (series, number);
-            count += 1;
+    let mut known = [Series::default(); SERIES];
+    let mut note = |name: &'static str, number: u32| {
+        if number > 0 {
+            series(&mut known, name).note(name, number);
         }
     };
-    machine.normalize(&mut |series, number| note(series, *number));
-    numbers.iter().for_each(|(series, number)| note(series, **number));
-    let known = &mut known[..count];
-    known.sort_unstable();
-    let compact = |series: &'static str, number: &mut u32| {
+    machine.normalize(&mut |name, number| note(name, *number));
+    numbers.iter().for_each(|(name, number)| note(name, **number));
+    let mut compact = |name: &'static str, number: &mut u32| {
         if *number > 0 {
-            let same = known.iter().filter(|(other, _)| *other == series);
-            let rank = same.clone().take_while(|(_, other)| other < number).count() as u32;
-            // A number that is gone leaves a place free below all others.
-            let gone = same.map(|(_, other)| *other).min().is_some_and(|least| least > 1);
-            *number = rank + 1 + u32::from(gone);
+            series(&mut known, name).compact(number);
         }
     };
-    machine.normalize(&mut |series, number| compact(series, number));
-    numbers.iter_mut().for_each(|(series, number)| compact(series, number));
+    machine.normalize(&mut |name, number| compact(name, number));
+    numbers.iter_mut().for_each(|(name, number)| compact(name, number));
 }
 
 /// Every number of one series that a machine knows, in order; with the late one and the one never issued.
@@ -620,4 +654,43 @@ pub fn lawful<M: Subject>(machine: &M, first: usize, watch: &mut Watch) {
         restored.as_ref().and_then(again)
     };
     watch.check(first + 2, restored.is_some() && restored == expected);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compacted_in_order_and_each_series_by_itself() {
+        let compacted = |numbers: &[(&'static str, u32)]| {
+            let mut known = [Series::default(); SERIES];
+            numbers.iter().for_each(|(name, number)| series(&mut known, name).note(name, *number));
+            let compact = |&(name, mut number): &(&'static str, u32)| {
+                // The same name, at another place of the memory.
+                let copy = name.to_owned();
+                series(&mut known, &copy).compact(&mut number);
+                number
+            };
+            numbers.iter().map(compact).collect::<Vec<_>>()
+        };
+        let all =
+            [("operation", 9), ("generation", 1), ("operation", 4), ("operation", 9), ("generation", 7)];
+        assert_eq!(compacted(&all), [3, 1, 2, 3, 2], "1 is gone from the one series and not from the other");
+        let many: Vec<_> = (0..NUMBERS as u32).rev().map(|number| ("operation", number * 5 + 1)).collect();
+        assert!(compacted(&many).into_iter().rev().eq(1..=NUMBERS as u32));
+    }
+
+    #[test]
+    #[should_panic(expected = "more than 24 numbers of the series operation")]
+    fn more_numbers_than_there_is_room_for_are_not_left_out() {
+        let mut series = Series::default();
+        (1..=NUMBERS as u32 + 1).for_each(|number| series.note("operation", number));
+    }
+
+    #[test]
+    #[should_panic(expected = "more than 3 series")]
+    fn more_series_than_there_is_room_for_are_not_mixed() {
+        let mut known = [Series::default(); SERIES];
+        ["a", "b", "c", "d"].into_iter().for_each(|name| series(&mut known, name).note(name, 1));
+    }
 }

@@ -4,15 +4,13 @@
 //! rest sorted by shard; then the shards keep what is new, some at a time. A [`crew`](crate::crew) does both, and who is done
 //! with a piece takes the next one. In which order the pieces are heard depends on the batch alone.
 
-use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-use foldhash::fast::FixedState;
 
 use super::store::{Found, ROOT, Record, SHARDS, Shard, id, index, shard, shard_of};
 use super::{DEADLOCK, Edge, Graph, Id, Limits, Model, NO_CLASS, Violation, Watch};
 use crate::crew::Crew;
+use crate::places::hash_of;
 
 /// So many shards are kept by one thread at a time.
 const GROUP: usize = 1 << 2;
@@ -31,7 +29,7 @@ const AHEAD: usize = 1 << 5;
 const RECENT: usize = 1 << 11;
 
 fn recent_of(hash: u64) -> usize {
-    (hash >> 20) as usize & (RECENT - 1)
+    (hash >> 14) as usize & (RECENT - 1)
 }
 
 /// Reads from many places of the memory at once, which is then at hand: it need not be waited for at one after the other.
@@ -217,7 +215,6 @@ type Group<S> = RwLock<Vec<Shard<S>>>;
 /// An exploration under way.
 pub struct Search<'m, M: Model> {
     model: &'m M,
-    hasher: FixedState,
     keep_edges: bool,
     groups: Vec<Group<M::State>>,
     batch: RwLock<Batch>,
@@ -237,7 +234,6 @@ impl<'m, M: Model> Search<'m, M> {
         let group = |_| RwLock::new((0..GROUP).map(|_| Shard::new(desks)).collect());
         Self {
             model,
-            hasher: FixedState::with_seed(0x7469_6465),
             keep_edges: limits.keep_edges,
             groups: (0..SHARDS / GROUP).map(group).collect(),
             batch: RwLock::default(),
@@ -251,7 +247,7 @@ impl<'m, M: Model> Search<'m, M> {
         let mut graph = Graph::empty(self.model);
         if let Some(mut desk) = self.expanding.first().map(lock) {
             for (place, state) in self.model.initial().into_iter().enumerate() {
-                let hash = self.hasher.hash_one(&state);
+                let hash = hash_of(&state);
                 desk.new[shard_of(hash)].push(Found {
                     hash,
                     state,
@@ -390,7 +386,7 @@ impl<'m, M: Model> Search<'m, M> {
                 desk.ends.push(from);
             }
             desk.transitions += expanded.next.len() as u64;
-            let sought = |(_, state): &(_, _)| Sought { hash: self.hasher.hash_one(state), at: At::Unasked };
+            let sought = |(_, state): &(_, _)| Sought { hash: hash_of(state), at: At::Unasked };
             desk.sought.extend(expanded.next.iter().map(sought));
             if desk.sought.len() >= LOOK_UP {
                 self.sift(&shards, desk);

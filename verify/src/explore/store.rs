@@ -14,7 +14,7 @@ pub const ROOT: Id = Id::MAX;
 /// The shard of a state with this hash.
 pub fn shard_of(hash: u64) -> usize {
     // The table uses the low 32 bits; these are others.
-    (hash >> 40) as usize & (SHARDS - 1)
+    (hash >> (64 - SHARD_BITS)) as usize
 }
 
 /// The number of the state at an index of a shard.

@@ -378,7 +378,8 @@ impl World for Processes {
             [&mut process.generation, &mut process.spawn, &mut process.operation]
                 .map(|number| ("operation", number))
         });
-        let stack = stack.keep(&self.pool, &mut numbers.collect::<Vec<_>>());
+        let mut numbers: Vec<_> = numbers.filter(|(_, number)| **number > 0).collect();
+        let stack = stack.keep(&self.pool, &mut numbers);
         Situation { stack, around }
     }
 
