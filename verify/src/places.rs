@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustc_hash::FxBuildHasher;
 
 /// The hash of a value. What is explored is made of many small numbers; this hasher takes each as it comes, where others gather
-/// them first, which costs as much as the rest of the search.
+/// them first, which costs more.
 pub fn hash_of(value: &impl Hash) -> u64 {
     FxBuildHasher.hash_one(value)
 }

@@ -378,6 +378,7 @@ impl World for Processes {
             [&mut process.generation, &mut process.spawn, &mut process.operation]
                 .map(|number| ("operation", number))
         });
+        // Most are 0, and then no numbers.
         let mut numbers: Vec<_> = numbers.filter(|(_, number)| **number > 0).collect();
         let stack = stack.keep(&self.pool, &mut numbers);
         Situation { stack, around }
